@@ -1,0 +1,1 @@
+"""The graph and what every pass needs from it: rewriting, shapes, text, verification, cost."""

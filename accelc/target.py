@@ -1,0 +1,156 @@
+"""What a target is: it lowers an optimised graph to something that runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from accelc.ir.pass_base import TargetCost, Trace
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, dtype and shape of a model input or output; a dim is an int, a name, or None if unknown."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Options of one compile that a target reads.
+
+    Args:
+        threads: Threads that one call may use.
+        precision: ``f32`` (``bf16`` and ``f16`` where the target has them).
+        strict: An op without a kernel is an error (FallbackError) instead of a listed fallback.
+        cache_dir: Folder of compiled kernels; None is the user's cache (``$ACCELC_CACHE_DIR`` moves it).
+        vector_bits: SIMD width for CPU kernels; None picks the machine's widest.
+        progress: Called with what is being worked on: (what, done, total).
+    """
+
+    threads: int = 1
+    precision: str = "f32"
+    strict: bool = False
+    cache_dir: Path | None = None
+    vector_bits: int | None = None
+    progress: Callable[[str, int, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class MemorySummary:
+    """Memory of one call, in bytes."""
+
+    peak_bytes: int
+    lower_bound_bytes: int
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The verdict of comparing an executable with the reference.
+
+    ``max_rel_error`` is max|a-b| / max|reference| over outputs and input sets; ``bound`` is what it must not
+    exceed. ``reason`` says why when ``status`` is ``not verified``.
+    """
+
+    status: str  # "verified" | "failed" | "not verified" | "off"
+    max_rel_error: float = 0.0
+    bound: float = 0.0
+    input_sets: int = 0
+    reason: str = ""
+    outputs: tuple[tuple[str, float], ...] = ()
+
+
+class Executable(ABC):
+    """A compiled model: NumPy in, NumPy out."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    target_name: str
+    trace: Trace = Trace()
+    verification: Verification = Verification("off")
+    summary: Mapping[str, Any]
+    fallbacks: tuple[str, ...] = ()
+
+    @abstractmethod
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray]:
+        """Run once, in onnxruntime's form: a list of outputs in order.
+
+        Raises CallError naming the input, what was expected and what was given.
+        """
+
+    def __call__(self, **feeds: Any) -> Any:
+        """Run once; one output comes back as an array, several as a tuple in order."""
+        results = self.run(None, feeds)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    @property
+    @abstractmethod
+    def memory_plan(self) -> MemorySummary:
+        """Memory of the last planned shapes (the declared shapes before the first call)."""
+
+    @abstractmethod
+    def payload(self, folder: Path) -> dict[str, Any]:
+        """Write the target's files into ``folder``; return its JSON-able part of the manifest."""
+
+    def save(self, path: str | Path) -> Path:
+        """Save as an artifact folder (see accelc.artifact); nothing is half-written."""
+        from accelc.artifact import save
+
+        return save(self, Path(path))
+
+
+@dataclass(frozen=True)
+class Support:
+    """One row of ``accelc ops --target T``."""
+
+    domain: str
+    op: str
+    since: int
+    dtypes: tuple[str, ...]
+    note: str = ""
+
+
+class Target(ABC):
+    """A way to run models. Targets hold no state: options come with each call."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def lower(self, model: ir.Model, options: TargetOptions) -> Executable:
+        """Lower an optimised model; lists every unsupported op at once (LoweringError)."""
+
+    @abstractmethod
+    def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> Executable:
+        """Load what Executable.payload wrote. Never executes or unpickles anything in ``folder``."""
+
+    def cost(self) -> TargetCost | None:
+        """What this target tells passes; None if it has no opinion."""
+        return None
+
+    def ops(self) -> Sequence[Support]:
+        """The support matrix, read from the lowering tables themselves."""
+        return ()
+
+    def doctor(self) -> Mapping[str, str]:
+        """Facts about this machine that matter to the target (CPU features, devices, versions)."""
+        return {}
+
+
+@dataclass
+class CompileInfo:
+    """What the driver knows about one compile, for the summary and the manifest."""
+
+    model_name: str = ""
+    model_sha256: str = ""
+    passes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
