@@ -1,0 +1,1 @@
+"""Kernel families: each generates Python text that Numba compiles once per machine."""
