@@ -33,7 +33,9 @@ def golden(request: pytest.FixtureRequest) -> GoldenFolder:
     from accelc.testing.golden import GoldenFolder
 
     path = Path(request.path)
-    return GoldenFolder(path.with_name(f"{path.stem}.golden"), update=bool(request.config.getoption("--update-golden")))
+    return GoldenFolder(
+        path.with_name(f"{path.stem}.golden"), update=bool(request.config.getoption("--update-golden"))
+    )
 
 
 @pytest.fixture
