@@ -1,0 +1,1 @@
+"""Planning that targets and passes share: memory arenas and schedules."""
