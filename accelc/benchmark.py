@@ -35,8 +35,8 @@ class Runner:
         version: Version of the system's package.
         call: One inference, outputs returned.
         prepare_ms: What it took to get ready (compile, load or session creation).
-        rss_growth_bytes: By how much the process's resident memory rose at most while it was prepared and first
-            called; None where the system does not tell (other than Linux).
+        rss_growth_bytes: By how much the process's resident memory rose at most while it was prepared and
+            first called; None where the system does not tell (other than Linux).
     """
 
     system: str
@@ -181,7 +181,7 @@ def _time_calls(call: Callable[[], object], count: int) -> list[float]:
 def accelc_runner(
     make: Callable[[], Executable], feeds: Mapping[str, np.ndarray], *, threads: int = 1
 ) -> Runner:
-    """Our own side: ``make`` compiles or loads for ``threads`` threads; called as onnxruntime is, by ``run``."""
+    """Our own side: ``make`` compiles or loads for ``threads`` threads; calls go through ``run``."""
     from accelc import __version__
 
     def prepare() -> Callable[[], Sequence[np.ndarray]]:
@@ -194,7 +194,7 @@ def accelc_runner(
 def onnxruntime_runner(
     model: str | Path | bytes, feeds: Mapping[str, np.ndarray], *, threads: int = 1
 ) -> Runner:
-    """Onnxruntime's CPU provider with all optimisations: ``threads`` intra-op threads, one inter-op."""
+    """The CPU provider of onnxruntime with all optimisations: ``threads`` intra-op threads, one inter-op."""
     import onnxruntime as ort
 
     def prepare() -> Callable[[], Sequence[np.ndarray]]:

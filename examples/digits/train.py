@@ -1,7 +1,7 @@
 """Train two small classifiers on scikit-learn's digits with JAX and write them as ONNX.
 
 For ``mlp`` and ``cnn`` it writes the model (``mlp.onnx``) and test data in ONNX's own form, 32 rows
-(``mlp_test_data_set_0/input_0.pb`` and ``output_0.pb``); ``digits_test.npz`` has all held-out rows and labels.
+(``mlp_test_data_set_0/*.pb``); ``digits_test.npz`` has all held-out rows and their labels.
 Takes about 20 s on two cores. Needs ``pip install '.[train]'``.
 """
 
