@@ -79,6 +79,12 @@ class Executable(ABC):
     verification: Verification = Verification("off")
     summary: Mapping[str, Any]
     fallbacks: tuple[str, ...] = ()
+    tolerance: float = 2e-5
+    """Allowed error as a share of max|output|; 1e-4 for a program with Winograd kernels."""
+    model: ir.Model | None = None
+    """The optimised graph; set by the driver after lowering."""
+    info: CompileInfo | None = None
+    """What the driver knows about the compile, for the manifest."""
 
     @abstractmethod
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray]:
@@ -99,7 +105,13 @@ class Executable(ABC):
 
     @abstractmethod
     def payload(self, folder: Path) -> dict[str, Any]:
-        """Write the target's files into ``folder``; return its JSON-able part of the manifest."""
+        """Write the target's files into ``folder``; return its JSON-able part of the manifest.
+
+        The part comes back to ``Target.load`` as ``manifest["payload"]``. Two keys have a meaning for the
+        artifact: ``"cpu"`` (what the files were made for, shown to people) and ``"weights"``, a dict from
+        initializer name to ``[file, offset, nbytes]`` (or None if stored in another layout than row-major),
+        which keeps ``model.onnx`` from storing those weights again.
+        """
 
     def save(self, path: str | Path) -> Path:
         """Save as an artifact folder (see accelc.artifact); nothing is half-written."""
@@ -131,7 +143,16 @@ class Target(ABC):
 
     @abstractmethod
     def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> Executable:
-        """Load what Executable.payload wrote. Never executes or unpickles anything in ``folder``."""
+        """Load what Executable.payload wrote. Never executes or unpickles anything in ``folder``.
+
+        Args:
+            folder: The artifact.
+            manifest: The whole checked manifest; ``manifest["payload"]`` is what ``payload`` returned.
+            options: As for ``lower``.
+
+        Raises:
+            ArtifactError: The files do not fit together, or were made for another machine.
+        """
 
     def cost(self) -> TargetCost | None:
         """What this target tells passes; None if it has no opinion."""
