@@ -1,14 +1,15 @@
 """Arena allocation: offsets for buffers with known sizes and live ranges.
 
 Greedy by size, the strategy of TensorFlow Lite's planner (Pisarchyk and Lee, "Efficient Memory Management for
-Deep Neural Net Inference", 2020, section 5.2): large buffers first, each at the lowest gap that fits among the
-buffers alive at the same time.
-"""
+Greedy by size, the strategy of TensorFlow Lite's planner (Pisarchyk and Lee, "Efficient Memory Management
+for Deep Neural Net Inference", 2020, section 5.2): large buffers first, each at the lowest gap that fits among
+the buffers alive at the same time.
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -110,6 +111,6 @@ def validate(buffers: Sequence[Buffer], plan: MemoryPlan) -> None:
     for step in sorted(starts):
         alive = [i for i in alive if buffers[i].last >= step] + starts[step]
         by_offset = sorted(alive, key=lambda i: plan.offsets[i])
-        for a, b in zip(by_offset, by_offset[1:], strict=False):
+        for a, b in pairwise(by_offset):
             if plan.offsets[a] + buffers[a].size > plan.offsets[b]:
                 raise AccelcError(f"memory plan overlaps buffers {a} and {b} at step {step}")
