@@ -1,8 +1,8 @@
 """Arena allocation: offsets for buffers with known sizes and live ranges.
 
 Greedy by size, the strategy of TensorFlow Lite's planner (Pisarchyk and Lee, "Efficient Memory Management
-for Deep Neural Net Inference", 2020, section 5.2): large buffers first, each at the lowest gap that fits among
-the buffers alive at the same time.
+for Deep Neural Net Inference", 2020, section 5.2): large buffers first, each at the lowest gap that fits
+among the buffers alive at the same time.
 """
 
 from __future__ import annotations
