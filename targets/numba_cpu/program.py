@@ -79,7 +79,8 @@ class Call:
 class HostCall:
     """One node run by the single-op reference in Python: an op without a kernel.
 
-    It ends a region: its output shapes may depend on data. ``node`` is a serialized single-node ONNX model.
+    It ends a region: its output shapes may depend on data. ``node`` is a serialized NodeProto of the given
+    opset; the last ``len(captures)`` inputs are the values that its subgraphs take from outside, by these names.
     """
 
     node: bytes
@@ -88,6 +89,8 @@ class HostCall:
     outputs: tuple[int, ...]
     origin: tuple[str, ...] = ()
     reason: str = ""
+    opset: int = 0
+    captures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -160,9 +160,14 @@ class LowerContext:
                 self._copies[key] = self.model_constant(np.ascontiguousarray(array), value.name)
             else:
                 copy = self.temp(value.dtype, value.dims, order, f"{value.name}.copy")
-                self.emit("copy", {"itemsize": itemsize(value.dtype)}, [value], [copy])
+                self.emit("copy", self.copy_params(value.dtype), [value], [copy])
                 self._copies[key] = copy
         return self._copies[key]
+
+    @staticmethod
+    def copy_params(dtype: str) -> dict[str, Any]:
+        """Parameters of the ``copy`` family for a dtype."""
+        return {"itemsize": itemsize(dtype)}
 
     def emit(
         self,
