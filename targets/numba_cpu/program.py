@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from accelc.ir.shapes import Dim
+from accelc.ir.dims import Dim
 
 Dims = tuple[Dim, ...]
 

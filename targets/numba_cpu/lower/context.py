@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from accelc.ir.shapes import Dim
+from accelc.ir.dims import Dim
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import itemsize
 from accelc.targets.numba_cpu.lower.table import Op

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from accelc.ir.shapes import Dim
+from accelc.ir.dims import Dim
 
 
 def add(a: Dim, b: Dim) -> Dim:
