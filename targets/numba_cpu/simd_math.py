@@ -1,0 +1,5 @@
+"""Math."""
+
+
+def math_vocabulary() -> dict[str, object]:
+    return {}
