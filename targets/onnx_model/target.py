@@ -1,0 +1,209 @@
+"""The optimised graph as plain ONNX. What it gives is a file; running it here is slow and for checks only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from accelc.artifact import read_model
+from accelc.errors import CallError, UnsupportedError
+from accelc.ir.cost import inlined, weight_bytes
+from accelc.ir.shapes import dims_of
+from accelc.reference import captured_values, evaluate_node
+from accelc.target import Executable, MemorySummary, Support, Target, TargetOptions, TensorSpec
+
+
+@dataclass(frozen=True)
+class OnnxModel(Target):
+    """Emit plain ONNX.
+
+    Args:
+        keep_functions: Leave fused kernels as calls of model-local functions. Some runtimes reject those, so
+            by default they are inlined.
+    """
+
+    keep_functions: bool = False
+
+    name: ClassVar[str] = "onnx"
+    aliases: ClassVar[tuple[str, ...]] = ("onnx_model",)
+
+    def lower(self, model: ir.Model, options: TargetOptions) -> OnnxExecutable:
+        """Inline the fused kernels; nothing else changes."""
+        if options.precision != "f32":
+            raise UnsupportedError(
+                f"target 'onnx' has no precision {options.precision}",
+                fix="use --precision f32, which changes no dtype",
+            )
+        plain = model.clone() if self.keep_functions else inlined(model)
+        return OnnxExecutable(plain, kernels=sum(1 for _ in model.graph))
+
+    def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> OnnxExecutable:
+        """Read ``model.onnx`` back."""
+        model = read_model(folder, manifest)
+        return OnnxExecutable(model, kernels=sum(1 for _ in model.graph))
+
+    def ops(self) -> Sequence[Support]:
+        """Every op passes through; listed are those of the standard domain."""
+        import onnx
+
+        newest = {s.name: s for s in onnx.defs.get_all_schemas() if s.domain == "" and not s.deprecated}
+        note = "emitted as it is"
+        return [
+            Support("", name, schema.since_version, ("any",), note) for name, schema in sorted(newest.items())
+        ]
+
+    def doctor(self) -> Mapping[str, str]:
+        """The library that writes the file."""
+        import onnx
+
+        return {"onnx": onnx.__version__, "onnx-ir": ir.__version__}
+
+
+class OnnxExecutable(Executable):
+    """A plain ONNX model, run node by node with onnx.reference: right, slow, without any kernel.
+
+    Args:
+        model: The graph to emit.
+        kernels: Top-level nodes before inlining.
+    """
+
+    target_name = "onnx"
+
+    def __init__(self, model: ir.Model, *, kernels: int) -> None:
+        self.model = model
+        initial = set(model.graph.initializers)
+        self.inputs = tuple(spec_of(v) for v in model.graph.inputs if v.name not in initial)
+        self.outputs = tuple(spec_of(v) for v in model.graph.outputs)
+        self.summary = {"kernels": kernels}
+        self._weights = {v.name: v for v in model.graph.initializers.values()}
+        self._last_use = _last_uses(model.graph)
+        self._peak = 0
+
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray]:
+        """Run once; values are freed after their last use.
+
+        Raises:
+            CallError: An input is missing, unknown, or of another dtype or shape.
+            UnsupportedError: The reference cannot run a node.
+        """
+        wanted = self._wanted(output_names)
+        values: dict[int, np.ndarray] = {}
+        for value, array in zip(self._model_inputs(), checked_feeds(self.inputs, feeds), strict=True):
+            values[id(value)] = array
+        for value in self._weights.values():
+            if value.const_value is not None:
+                values[id(value)] = value.const_value.numpy()
+        held = {id(value) for value in self._weights.values()}
+        live = peak = 0
+        for index, node in enumerate(self._graph()):
+            for output, array in zip(node.outputs, self._evaluate(node, values), strict=False):
+                values[id(output)] = array
+                live += array.nbytes
+            peak = max(peak, live)
+            for dead in self._last_use.get(index, ()):
+                if dead not in held and dead in values:
+                    live -= values.pop(dead).nbytes
+        self._peak = peak
+        return [np.array(values[id(value)]) for value in wanted]
+
+    def _graph(self) -> ir.Graph:
+        if self.model is None:
+            raise CallError("the executable has no model")
+        return self.model.graph
+
+    def _model_inputs(self) -> list[ir.Value]:
+        return [value for value in self._graph().inputs if value.name not in self._weights]
+
+    def _wanted(self, names: Sequence[str] | None) -> list[ir.Value]:
+        outputs = {str(value.name): value for value in self._graph().outputs}
+        unknown = [name for name in names or () if name not in outputs]
+        if unknown:
+            raise CallError(f"no output is called {unknown[0]!r}", fix=f"outputs: {', '.join(outputs)}")
+        return [outputs[name] for name in names] if names is not None else list(self._graph().outputs)
+
+    def _evaluate(self, node: ir.Node, values: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        operands = [None if value is None else values[id(value)] for value in node.inputs]
+        captures = {str(v.name): values[id(v)] for v in captured_values(node) if id(v) in values}
+        return evaluate_node(node, operands, captures=captures)
+
+    @property
+    def memory_plan(self) -> MemorySummary:
+        """What the last run held at once; 0 before the first run, as there is no plan."""
+        return MemorySummary(self._peak, 0, weight_bytes(self.model) if self.model else 0)
+
+    def payload(self, folder: Path) -> dict[str, Any]:
+        """Nothing beside the model, which the artifact writes."""
+        return {"cpu": "any"}
+
+
+def _last_uses(graph: ir.Graph) -> dict[int, list[int]]:
+    """For each node index, the values nobody needs after it."""
+    last: dict[int, int] = {}
+    for index, node in enumerate(graph):
+        for value in (*node.inputs, *captured_values(node), *node.outputs):
+            if value is not None:
+                last[id(value)] = index
+    for value in graph.outputs:
+        last.pop(id(value), None)
+    uses: dict[int, list[int]] = {}
+    for key, index in last.items():
+        uses.setdefault(index, []).append(key)
+    return uses
+
+
+def spec_of(value: ir.Value) -> TensorSpec:
+    """Name, NumPy dtype and dims of a model input or output."""
+    dtype = np.dtype(object) if value.dtype in (None, ir.DataType.STRING) else value.dtype.numpy()
+    return TensorSpec(str(value.name), dtype, dims_of(value))
+
+
+def checked_feeds(specs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> list[np.ndarray]:
+    """The arrays of ``feeds`` in the order of ``specs``.
+
+    Raises:
+        CallError: Names input, expected and got.
+    """
+    unknown = sorted(set(feeds) - {spec.name for spec in specs})
+    if unknown:
+        names = ", ".join(spec.name for spec in specs) or "none"
+        raise CallError(f"no input is called {unknown[0]!r}", fix=f"inputs: {names}")
+    sizes: dict[str, int] = {}
+    arrays = []
+    for spec in specs:
+        if spec.name not in feeds:
+            raise CallError(f"input {spec.name!r} is missing", why=f"expected {describe(spec)}")
+        array = np.asarray(feeds[spec.name])
+        if not _fits(spec, array, sizes):
+            got = f"{array.dtype}[{','.join(map(str, array.shape))}]"
+            raise CallError(f"input {spec.name!r} does not fit", why=f"expected {describe(spec)}, got {got}")
+        arrays.append(array)
+    return arrays
+
+
+def describe(spec: TensorSpec) -> str:
+    """``float32[N,3,224,224]``."""
+    if spec.shape is None:
+        return f"{spec.dtype} of any shape"
+    return f"{spec.dtype}[{','.join('?' if dim is None else str(dim) for dim in spec.shape)}]"
+
+
+def _fits(spec: TensorSpec, array: np.ndarray, sizes: dict[str, int]) -> bool:
+    if spec.dtype == object:
+        if array.dtype.kind not in "OUST":
+            return False
+    elif array.dtype != spec.dtype:
+        return False
+    if spec.shape is None:
+        return True
+    if len(spec.shape) != array.ndim:
+        return False
+    for dim, size in zip(spec.shape, array.shape, strict=True):
+        expected = sizes.setdefault(dim, size) if isinstance(dim, str) and dim.isidentifier() else dim
+        if isinstance(expected, int) and expected != size:
+            return False
+    return True
