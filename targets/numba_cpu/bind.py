@@ -48,7 +48,7 @@ class BoundRegion:
         made: Storage outside the arena that the region writes: outputs, values that later regions read.
         tensors: Operands by value id, for whoever reads results.
         calls: The call behind each row of ``steps``.
-        keep: Arrays that words point at (shape tensors filled in at bind time).
+        filled: Shape tensors, by root value: their elements are known now, and words point at them.
     """
 
     words: np.ndarray
@@ -59,7 +59,7 @@ class BoundRegion:
     tensors: Mapping[int, Tensor]
     calls: list[Call]
     plan: MemoryPlan
-    keep: list[np.ndarray] = field(default_factory=list)
+    filled: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Binder:
@@ -102,6 +102,10 @@ class Binder:
             CallError: Extents do not fit together.
         """
         return _RegionBinder(self, symbols, external).run(first, steps)
+
+    def tensor(self, value: int, symbols: Mapping[str, int]) -> Tensor:
+        """Shape and strides of one value for these symbols."""
+        return _RegionBinder(self, symbols, frozenset()).tensor(value)
 
 
 class _RegionBinder:
@@ -307,7 +311,7 @@ class _RegionBinder:
             tensors=self.tensors,
             calls=self.calls,
             plan=plan,
-            keep=list(self.filled.values()),
+            filled=self.filled,
         )
 
     def _owner(self, key: int) -> int:
