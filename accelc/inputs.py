@@ -6,6 +6,7 @@ zeros and ones, sizes are small and positive.
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from accelc.errors import InvalidModelError, UsageError
+from accelc.errors import AccelcError, InvalidModelError, UsageError
 from accelc.ir.shapes import dims_of, evaluate, symbols_in, unify
 
 Feeds = dict[str, np.ndarray]
@@ -47,7 +48,14 @@ def model_inputs(model: ir.Model) -> list[ir.Value]:
     return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
 
 
-def random_feeds(model: ir.Model, *, seed: int = 0, setting: int = 0, attempt: int = 0) -> Feeds:
+def random_feeds(
+    model: ir.Model,
+    *,
+    seed: int = 0,
+    setting: int = 0,
+    attempt: int = 0,
+    sizes: Mapping[str, int] | None = None,
+) -> Feeds:
     """Draw one value for every input of ``model``.
 
     Args:
@@ -55,12 +63,13 @@ def random_feeds(model: ir.Model, *, seed: int = 0, setting: int = 0, attempt: i
         seed: Seed of the draw.
         setting: 0 or 1: which sizes free dims get.
         attempt: Number of draws that were rejected before; sizes grow with it.
+        sizes: Sizes of symbolic dims that are wanted, by name.
 
     Raises:
         InvalidModelError: An input is not a tensor of known dtype.
     """
     rng = np.random.default_rng((seed, setting, attempt))
-    sizes = symbol_sizes(model, setting, attempt)
+    sizes = {**symbol_sizes(model, setting, attempt), **(sizes or {})}
     feeds: Feeds = {}
     for value in model_inputs(model):
         feeds[str(value.name)] = _draw(value, _concrete(value, sizes, setting, attempt), rng, attempt)
@@ -183,6 +192,7 @@ def _one_use(node: ir.Node, operand: int, value: ir.Value) -> tuple[str, int]:
 def data_beside(path: Path, model: ir.Model) -> Iterator[Feeds]:
     """Input sets in ``test_data_set_*/input_*.pb`` beside a model file, as the ONNX model zoo ships them.
 
+    Where several models share a folder, the sets of ``NAME.onnx`` are in ``NAME_test_data_set_*``.
     Sets that do not fit the model's inputs are left out.
     """
     import onnx
@@ -190,7 +200,8 @@ def data_beside(path: Path, model: ir.Model) -> Iterator[Feeds]:
     from onnx import numpy_helper
 
     names = [str(value.name) for value in model_inputs(model)]
-    for folder in sorted(path.parent.glob("test_data_set_*")):
+    own = path.parent.glob(f"{glob.escape(path.stem)}_test_data_set_*")
+    for folder in sorted((*path.parent.glob("test_data_set_*"), *own)):
         files = sorted(folder.glob("input_*.pb"), key=lambda file: int(re.sub(r"\D", "", file.stem) or 0))
         if len(files) != len(names):
             continue
