@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from accelc.errors import CallError
 from accelc.ir.dims import evaluate
 from accelc.plan.arena import Buffer, MemoryPlan, allocate
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import WORKSPACE, Address, Tensor, itemsize
 from accelc.targets.numba_cpu.kernels.registry import family
-from accelc.targets.numba_cpu.program import Call, Program, SymbolCall, Value
+from accelc.targets.numba_cpu.program import Call, Program, SymbolCall, Value, View
 
 STEP_WORDS = 8
 """int64 words of a row of the step table: see native_run.py."""
@@ -74,7 +76,12 @@ class Binder:
     """
 
     def __init__(
-        self, program: Program, isa: Isa, functions: Mapping[int, int], constants: Mapping[int, int], threads: int
+        self,
+        program: Program,
+        isa: Isa,
+        functions: Mapping[int, int],
+        constants: Mapping[int, int],
+        threads: int,
     ) -> None:
         self.program = program
         self.isa = isa
@@ -189,9 +196,23 @@ class _RegionBinder:
             return Tensor(value.id, value.dtype, shape, _strides(shape, value.order))
         base = self.tensors[view.base]
         if view.kind == "reshape":
+            if prod(shape) != base.size:
+                raise CallError(
+                    f"'{value.name}' cannot be reshaped", why=f"from {list(base.shape)} to {list(shape)}"
+                )
             return Tensor(base.value, base.dtype, shape, _strides(shape, ()), base.offset)
+        return self._slice(value, view, base, shape)
+
+    def _slice(self, value: Value, view: View, base: Tensor, shape: tuple[int, ...]) -> Tensor:
         strides = list(base.strides)
         start = evaluate(view.start, self.symbols)
+        extent, count = base.shape[view.axis], shape[view.axis]
+        last = start + (count - 1) * view.step
+        if count > 0 and not (0 <= start < extent and 0 <= last < extent):
+            raise CallError(
+                f"slice '{value.name}' is out of range",
+                why=f"elements {start} to {last} of axis {view.axis}, which has {extent}",
+            )
         offset = base.offset + start * strides[view.axis]
         strides[view.axis] *= view.step
         return Tensor(base.value, base.dtype, shape, tuple(strides), offset)
@@ -257,11 +278,19 @@ class _RegionBinder:
             return
         out = outputs[0]
         target = self.binder.roots[step.outputs[0]]
-        if target in self.external or self.program.values[target].kind != "temp" or self.first[target] != number:
+        if (
+            target in self.external
+            or self.program.values[target].kind != "temp"
+            or self.first[target] != number
+        ):
             return
         for index in step.inplace:
             source = inputs[index]
-            if source is None or (source.shape, source.strides, source.offset) != (out.shape, out.strides, out.offset):
+            if source is None or (source.shape, source.strides, source.offset) != (
+                out.shape,
+                out.strides,
+                out.offset,
+            ):
                 continue
             root = source.value
             usable = (
@@ -270,9 +299,7 @@ class _RegionBinder:
                 and root != target
                 and self.sizes[root] == self.sizes[target]
                 and itemsize(source.dtype) == itemsize(out.dtype)
-                and all(
-                    other is None or other.value != root or other == source for other in inputs
-                )
+                and all(other is None or other.value != root or other == source for other in inputs)
             )
             if usable:
                 self.merged[target] = root

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelc.targets.numba_cpu.kernel_store import KernelStore
+from accelc.targets.numba_cpu.native_run import NativeRunner
 
 from accelc.errors import CallError
 from accelc.ir.dims import unify
@@ -18,9 +20,7 @@ from accelc.targets.numba_cpu.host_run import run_host
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Tensor
 from accelc.targets.numba_cpu.kernels.registry import family
-from accelc.targets.numba_cpu.kernel_store import KernelStore
 from accelc.targets.numba_cpu.memory import CallMemory
-from accelc.targets.numba_cpu.native_run import NativeRunner
 from accelc.targets.numba_cpu.program import Call, HostCall, Program
 
 PLANS_KEPT = 64
@@ -57,14 +57,20 @@ class CpuExecutable(Executable):
         self._functions = self._load_kernels(program, isa, store)
         self._constants = dict(program.constants)
         self._binder = Binder(
-            program, isa, self._functions, {i: a.ctypes.data for i, a in self._constants.items()}, self.threads
+            program,
+            isa,
+            self._functions,
+            {i: a.ctypes.data for i, a in self._constants.items()},
+            self.threads,
         )
         self._regions = self._split(program)
         self._external = _external(program, [steps for _, steps in self._regions])
         self._plans: OrderedDict[tuple[Any, ...], list[Plan]] = OrderedDict()
         self._lock = threading.Lock()
         self._last: list[Plan] = []
-        self._specs = [(spec.name, spec.dtype, i) for spec, i in zip(self.inputs, program.inputs, strict=True)]
+        self._specs = [
+            (spec.name, spec.dtype, i) for spec, i in zip(self.inputs, program.inputs, strict=True)
+        ]
         self._simple = len(self._regions) == 1 and not isinstance(self._regions[0][1], HostCall)
 
     @staticmethod
@@ -92,11 +98,7 @@ class CpuExecutable(Executable):
         arrays = []
         for name, dtype, _ in self._specs:
             array = feeds.get(name)
-            if (
-                type(array) is not np.ndarray
-                or array.dtype != dtype
-                or not array.flags.c_contiguous
-            ):
+            if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
                 array = self._coerce(name, dtype, array)
             arrays.append(array)
         if len(feeds) != len(arrays):
@@ -128,7 +130,8 @@ class CpuExecutable(Executable):
         known = {spec.name for spec in self.inputs}
         unknown = [name for name in feeds if name not in known]
         raise CallError(
-            f"the model has no input '{unknown[0]}'", why=f"its inputs are {', '.join(map(repr, sorted(known)))}"
+            f"the model has no input '{unknown[0]}'",
+            why=f"its inputs are {', '.join(map(repr, sorted(known)))}",
         )
 
     def _select(self, names: Sequence[str], results: list[np.ndarray]) -> list[np.ndarray]:
@@ -136,7 +139,8 @@ class CpuExecutable(Executable):
         missing = [name for name in names if name not in by_name]
         if missing:
             raise CallError(
-                f"the model has no output '{missing[0]}'", why=f"its outputs are {', '.join(map(repr, by_name))}"
+                f"the model has no output '{missing[0]}'",
+                why=f"its outputs are {', '.join(map(repr, by_name))}",
             )
         return [by_name[name] for name in names]
 
@@ -186,7 +190,9 @@ class CpuExecutable(Executable):
             memory = plan.free.pop()
         except IndexError:
             memory = CallMemory(region)
-        addresses = {i: a.__array_interface__["data"][0] for i, a in zip(self.program.inputs, arrays, strict=True)}
+        addresses = {
+            i: a.__array_interface__["data"][0] for i, a in zip(self.program.inputs, arrays, strict=True)
+        }
         stores: dict[int, np.ndarray] = {}
         for storage in region.made:
             made = np.empty(storage.shape, numpy_dtype(storage.dtype))

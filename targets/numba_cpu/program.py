@@ -111,6 +111,8 @@ class Program:
     outputs: list[int] = field(default_factory=list)
     output_names: list[str] = field(default_factory=list)
     constants: dict[int, np.ndarray] = field(default_factory=dict)
+    packed: set[int] = field(default_factory=set)
+    """Constants in a kernel's own layout; the others are row-major tensors of the model."""
 
     def regions(self) -> list[list[Call | SymbolCall] | HostCall]:
         """Steps grouped: runs of kernel calls, and host calls alone."""

@@ -10,9 +10,7 @@ import onnx_ir as ir
 
 def attributes(node: ir.Node) -> dict[str, Any]:
     """Attributes by name: numbers, strings, tuples and NumPy arrays; graphs and references are left out."""
-    return {
-        name: plain for name, attr in node.attributes.items() if (plain := _plain(attr)) is not None
-    }
+    return {name: plain for name, attr in node.attributes.items() if (plain := _plain(attr)) is not None}
 
 
 def _plain(attr: ir.Attr) -> Any:
@@ -41,7 +39,12 @@ def constant_array(node: ir.Node) -> np.ndarray | None:
     attrs = attributes(node)
     if "value" in attrs:
         return np.asarray(attrs["value"])
-    for name, dtype in (("value_int", np.int64), ("value_ints", np.int64), ("value_float", np.float32), ("value_floats", np.float32)):
+    for name, dtype in (
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+    ):
         if name in attrs:
             return np.asarray(attrs[name], dtype=dtype)
     return None

@@ -88,6 +88,7 @@ class LowerContext:
         array = np.ascontiguousarray(array)
         value = self._value(name, array.dtype.name, array.shape, "constant")
         self.program.constants[value.id] = array
+        self.program.packed.add(value.id)
         return value
 
     def model_constant(self, array: np.ndarray, name: str) -> Value:

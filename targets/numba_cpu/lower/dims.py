@@ -8,7 +8,7 @@ from accelc.ir.dims import Dim
 
 
 def add(a: Dim, b: Dim) -> Dim:
-    """a + b."""
+    """A + b."""
     if isinstance(a, int) and isinstance(b, int):
         return a + b
     if a == 0:
@@ -19,7 +19,7 @@ def add(a: Dim, b: Dim) -> Dim:
 
 
 def sub(a: Dim, b: Dim) -> Dim:
-    """a - b."""
+    """A - b."""
     if isinstance(a, int) and isinstance(b, int):
         return a - b
     if b == 0:
@@ -28,7 +28,7 @@ def sub(a: Dim, b: Dim) -> Dim:
 
 
 def mul(a: Dim, b: Dim) -> Dim:
-    """a * b."""
+    """A * b."""
     if isinstance(a, int) and isinstance(b, int):
         return a * b
     if a == 0 or b == 0:

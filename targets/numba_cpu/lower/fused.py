@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
+from accelc.targets.numba_cpu.lower.elementwise import result_dtype, to_expr
 
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.expr import Expr, ExprBuilder
 from accelc.targets.numba_cpu.lower.attributes import attributes, constant_array
-from accelc.targets.numba_cpu.lower.elementwise import result_dtype, to_expr
 
 Source = int | np.ndarray
 """An operand: number of a function input, or the contents of a constant of the body."""
@@ -141,7 +141,11 @@ def read_body(function: ir.Function, dtypes: Sequence[str], is_elementwise: froz
                 return refusal
         elif anchor is None:
             anchor = node
-            dtype = before.builder.dtype(before.steps[first]) if (first := node.inputs[0]) in before.steps else None
+            dtype = (
+                before.builder.dtype(before.steps[first])
+                if (first := node.inputs[0]) in before.steps
+                else None
+            )
             dtype = dtype or reader.dtypes.get(first) or "float32" if first is not None else "float32"
             after.steps[node.outputs[0]] = after.operand(None, dtype, None)
         else:

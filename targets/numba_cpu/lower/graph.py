@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
+from accelc.targets.numba_cpu.lower.elementwise import ELEMENTWISE, emit_cluster
 
 from accelc.errors import LoweringError, UnsupportedError
 from accelc.ir import shapes
@@ -15,7 +16,6 @@ from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.expr import Expr, substitute
 from accelc.targets.numba_cpu.lower.attributes import attributes, constant_array, dtype_name
 from accelc.targets.numba_cpu.lower.context import LowerContext
-from accelc.targets.numba_cpu.lower.elementwise import ELEMENTWISE, emit_cluster
 from accelc.targets.numba_cpu.lower.fused import Body, Source, Stage, read_body
 from accelc.targets.numba_cpu.lower.host import host_call
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op, OutSpec
@@ -117,7 +117,8 @@ class _Walk:
         """Dims with a fresh symbol for each one that inference does not know."""
         known = shapes.dims_of(value) or ()
         return tuple(
-            dim if dim is not None else f"_{len(self.ctx.program.values)}_{axis}" for axis, dim in enumerate(known)
+            dim if dim is not None else f"_{len(self.ctx.program.values)}_{axis}"
+            for axis, dim in enumerate(known)
         )
 
     def value(self, value: ir.Value) -> Value:
@@ -143,7 +144,9 @@ class _Walk:
         if node.op_type == "Constant" and node.domain == "":
             array = constant_array(node)
             if array is None:
-                self.impossible.append((node_name(node), node.op_type, "constants of this type have no kernel"))
+                self.impossible.append(
+                    (node_name(node), node.op_type, "constants of this type have no kernel")
+                )
                 return
             self.values[node.outputs[0]] = self.ctx.model_constant(array, str(node.outputs[0].name))
             return
@@ -209,7 +212,10 @@ class _Walk:
         rule = self.table.find(node.domain, node.op_type, version)
         if rule is None:
             return Refusal("no kernel")
-        if any(attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attr in node.attributes.values()):
+        if any(
+            attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+            for attr in node.attributes.values()
+        ):
             return Refusal("subgraphs run on the reference")
         inputs = tuple(None if value is None else self.value(value) for value in node.inputs)
         return rule(
@@ -356,6 +362,7 @@ def _pruned(program: Program) -> Program:
         needed |= {program.root(value) for value in getattr(step, "inputs", ()) if value >= 0}
     program.steps = kept[::-1]
     program.constants = {i: array for i, array in program.constants.items() if i in needed}
+    program.packed &= set(program.constants)
     return program
 
 

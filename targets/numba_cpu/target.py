@@ -1,0 +1,90 @@
+"""Target ``cpu``: lowering, loading, and what it tells passes and people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import onnx_ir as ir
+
+from accelc.errors import ArtifactError, FallbackError, UnsupportedError
+from accelc.target import Executable, Support, Target, TargetOptions
+from accelc.targets.numba_cpu.isa import Isa
+
+
+class NumbaCpu(Target):
+    """Generated Numba kernels on this machine's CPU."""
+
+    name: ClassVar[str] = "cpu"
+    aliases: ClassVar[tuple[str, ...]] = ("numba_cpu",)
+
+    def lower(self, model: ir.Model, options: TargetOptions) -> Executable:
+        """Lower a model; see Target.lower.
+
+        Raises:
+            FallbackError: ``strict``, and an op has no kernel.
+            LoweringError: A node can neither be compiled nor run on the reference.
+        """
+        from accelc.targets.numba_cpu.kernel_store import KernelStore
+
+        from accelc.targets.numba_cpu.executable import CpuExecutable
+        from accelc.targets.numba_cpu.lower.graph import lower_graph
+        from accelc.targets.numba_cpu.lower.tables import table
+
+        if options.precision != "f32":
+            raise UnsupportedError(
+                f"target 'cpu' has no precision {options.precision!r}", fix="leave --precision at f32"
+            )
+        isa = Isa.host(options.vector_bits)
+        lowered = lower_graph(model.clone(), table(), isa)
+        if options.strict and lowered.fallbacks:
+            raise FallbackError(
+                f"{len(lowered.fallbacks)} node(s) have no kernel on target 'cpu'",
+                where=[f"node {name} ({op}): {reason}" for name, op, reason in lowered.fallbacks[:20]],
+                fix="compile without --strict to run them on the reference",
+            )
+        store = KernelStore(options.cache_dir, isa, options.progress)
+        exe = CpuExecutable(lowered.program, isa, store, options)
+        exe.fallbacks = tuple(f"{name} ({op}): {reason}" for name, op, reason in lowered.fallbacks)
+        return exe
+
+    def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> Executable:
+        """Load an artifact; kernels that this machine's cache lacks are compiled again."""
+        from accelc.targets.numba_cpu.kernel_store import KernelStore
+
+        from accelc.targets.numba_cpu.executable import CpuExecutable
+        from accelc.targets.numba_cpu.saved import read
+
+        payload = manifest["payload"]
+        bits = payload.get("vector_bits")
+        isa = Isa.host(bits if bits in (128, 256, 512) else None)
+        if payload.get("cpu") != isa.key:
+            raise ArtifactError(
+                "the artifact was made for another CPU",
+                where=str(folder),
+                why=f"made for {payload.get('cpu')!r}, this machine is {isa.key!r}",
+                fix="compile the model again on this machine",
+            )
+        program = read(folder)
+        store = KernelStore(options.cache_dir, isa, options.progress)
+        exe = CpuExecutable(program, isa, store, options)
+        from accelc.targets.numba_cpu.program import HostCall
+
+        exe.fallbacks = tuple(
+            f"{', '.join(step.origin)} ({step.op}): {step.reason}"
+            for step in program.steps
+            if isinstance(step, HostCall)
+        )
+        return exe
+
+    def ops(self) -> Sequence[Support]:
+        """Ops with a kernel."""
+        from accelc.targets.numba_cpu.lower.tables import table
+
+        return [Support(domain, op, since, ()) for domain, op, since in table()]
+
+    def doctor(self) -> Mapping[str, str]:
+        """The CPU as kernels see it."""
+        isa = Isa.host()
+        return {"cpu": isa.cpu, "vector width": f"{isa.vector_bits} bits", "kernel key": isa.key}
