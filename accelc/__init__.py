@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from accelc.errors import AccelcError
 
 if TYPE_CHECKING:
+    from accelc.driver import compile as compile
     from accelc.driver import load as load
-    from accelc.driver import compile as compile  # noqa: A004 - the verb users know
     from accelc.ir.pass_base import Pass as Pass
     from accelc.pipeline import Pipeline as Pipeline
     from accelc.session import InferenceSession as InferenceSession

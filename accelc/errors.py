@@ -31,9 +31,7 @@ class AccelcError(Exception):
 
     exit_code: ClassVar[int] = EXIT_BUG
 
-    def __init__(
-        self, what: str, *, where: str | Sequence[str] = (), why: str = "", fix: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, where: str | Sequence[str] = (), why: str = "", fix: str = "") -> None:
         self.what = what
         self.where: tuple[str, ...] = (where,) if isinstance(where, str) else tuple(where)
         self.why = why

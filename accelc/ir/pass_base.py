@@ -130,11 +130,15 @@ class PassContext:
         """Whether the bisect budget allows one more rewrite."""
         return self.max_rewrites is None or self.rewrites_done < self.max_rewrites
 
-    def rewrote(self, rule: str, nodes: Sequence[ir.Node], result: ir.Node | None = None, note: str = "") -> None:
+    def rewrote(
+        self, rule: str, nodes: Sequence[ir.Node], result: ir.Node | None = None, note: str = ""
+    ) -> None:
         """Record one rewrite; call it for every change made."""
         self.rewrites_done += 1
         names = tuple(node_name(node) for node in nodes)
-        self.record.rewrites.append(Rewrite(rule, names, node_name(result) if result is not None else "", note))
+        self.record.rewrites.append(
+            Rewrite(rule, names, node_name(result) if result is not None else "", note)
+        )
 
     def refused(self, refusal: Refusal, rule: str, node: ir.Node) -> None:
         """Record why a rewrite was not made."""
@@ -143,7 +147,9 @@ class PassContext:
     def check_time(self, what: str) -> None:
         """Raise LimitError once the compile's time budget is spent."""
         if self.deadline is not None and time.monotonic() > self.deadline:
-            raise LimitError(f"{what} ran out of time", fix="raise the time limit, or leave passes out with --passes=-NAME")
+            raise LimitError(
+                f"{what} ran out of time", fix="raise the time limit, or leave passes out with --passes=-NAME"
+            )
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,11 @@ class Expr:
 
     def to_json(self) -> dict[str, Any]:
         """JSON form, kept in call parameters."""
-        return {"steps": [list(step) for step in self.steps], "dtypes": list(self.dtypes), "result": self.result}
+        return {
+            "steps": [list(step) for step in self.steps],
+            "dtypes": list(self.dtypes),
+            "result": self.result,
+        }
 
     @classmethod
     def from_json(cls, data: Any) -> Expr:
