@@ -184,7 +184,7 @@ class Pass(ABC):
 
 @dataclass(frozen=True)
 class IrPass(Pass):
-    """Any ``onnx_ir.passes`` pass as one of ours: ``IrPass("dedup", onnx_ir.passes.common.DeduplicateInitializersPass())``."""
+    """Any ``onnx_ir.passes`` pass as one of ours: ``IrPass("sort", onnx_ir.passes.common.TopologicalSortPass())``."""
 
     label: str
     inner: ir.passes.PassBase

@@ -21,7 +21,7 @@ class CallMemory:
         self._steps = region.steps.copy()
         self._steps[:, 1] = self._words.ctypes.data + _WORD * self._steps[:, 1]
         self._counters = np.zeros(max(1, len(self._steps)) + 16, dtype=np.int64)
-        self._view = memoryview(self._words)
+        self._view = self._words.data
         self._dynamic = region.dynamic_words
         self.steps_address = int(self._steps.ctypes.data)
         self.step_count = len(self._steps)

@@ -59,7 +59,7 @@ def _write_weights(program: Program, path: Path) -> dict[int, tuple[int, int]]:
             file.write(b"\0" * padding)
             position += padding
             contiguous = np.ascontiguousarray(array)
-            file.write(memoryview(contiguous.reshape(-1).view(np.uint8)))
+            file.write(contiguous.reshape(-1).view(np.uint8).data)
             places[i] = (position, contiguous.nbytes)
             seen[id(array)] = i
             position += contiguous.nbytes

@@ -38,7 +38,8 @@ class Stage:
 class Body:
     """A fused function as a kernel sees it. ``inputs`` are the anchor's operands, None where absent.
 
-    With a prologue, ``inputs[0]`` is the prologue's first operand. Without an anchor only ``epilogue`` is set, and all its operands are sources.
+    With a prologue, ``inputs[0]`` is the prologue's first operand. Without an anchor only ``epilogue`` is set, and
+    all its operands are sources.
     """
 
     anchor: ir.Node | None
