@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from accelc.errors import ArtifactError, UsageError
 from accelc.ir.weights import ALIGNMENT, Weight, reference_to
-from accelc.target import Executable
+from accelc.target import Executable, Verification
 
 FORMAT = "accelc-artifact"
 SCHEMA = 1
@@ -47,7 +47,7 @@ def save(exe: Executable, path: Path) -> Path:
     Raises:
         UsageError: ``path`` exists and is not an artifact, or ``exe`` did not come from ``accelc.compile``.
     """
-    if exe.model is None or exe.info is None:
+    if exe.artifact is None and (exe.model is None or exe.info is None):
         raise UsageError(
             "this executable cannot be saved", why="it was not made by accelc.compile or accelc.load"
         )
@@ -58,13 +58,24 @@ def save(exe: Executable, path: Path) -> Path:
     staging = path.with_name(f".{path.name}.{token}.new")
     staging.mkdir(mode=0o777)
     try:
-        payload = exe.payload(staging)
-        _write_model(exe.model, staging, payload.get("weights") or {})
-        _write_manifest(exe, staging, payload)
+        if exe.artifact is not None:
+            _copy(exe.artifact, staging)
+        elif exe.model is not None:
+            payload = exe.payload(staging)
+            _write_model(exe.model, staging, payload.get("weights") or {})
+            _write_manifest(exe, staging, payload)
         _move(staging, path, path.with_name(f".{path.name}.{token}.old"))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return path
+
+
+def _copy(source: Path, staging: Path) -> None:
+    """Save a loaded executable again: its folder, checked byte by byte."""
+    for name in [*read(source, full=True)["files"], MANIFEST]:
+        target = staging / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target)
 
 
 def _check_free(path: Path) -> None:
@@ -250,6 +261,20 @@ def _damaged(path: Path, why: str) -> ArtifactError:
         why=why,
         fix="copy it again, or compile the model again",
     )
+
+
+def verification_of(manifest: Mapping[str, Any]) -> Verification:
+    """The verdict that the compile came to.
+
+    Raises:
+        ArtifactError: The manifest holds no verdict.
+    """
+    try:
+        stored = dict(manifest["verification"])
+        stored["outputs"] = tuple((str(name), float(error)) for name, error in stored["outputs"])
+        return Verification(**stored)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError("the manifest holds no verification", why=str(error)) from error
 
 
 def read_model(folder: Path, manifest: Mapping[str, Any]) -> ir.Model:

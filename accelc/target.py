@@ -83,6 +83,8 @@ class Executable(ABC):
     """Allowed error as a share of max|output|; 1e-4 for a program with Winograd kernels."""
     model: ir.Model | None = None
     """The optimised graph; set by the driver after lowering."""
+    artifact: Path | None = None
+    """The folder it was loaded from."""
     info: CompileInfo | None = None
     """What the driver knows about the compile, for the manifest."""
 

@@ -1,0 +1,88 @@
+"""Everything one compile depends on, as one value: runs can be repeated with a field changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelc.errors import UsageError
+from accelc.ir.pass_base import Limits, Pass
+from accelc.pipeline import Pipeline
+from accelc.target import Target, TargetOptions
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being worked on: (what, done, total); total is 0 where it is not known."""
+
+PRECISIONS = ("f32", "bf16", "f16")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything one compile depends on; see :func:`accelc.compile` for the fields."""
+
+    model: Any
+    target: str | Target = "cpu"
+    level: int = 2
+    pipeline: Pipeline | None = None
+    passes: str | Sequence[str | Pass] | None = None
+    dims: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
+    threads: int = 1
+    precision: str = "f32"
+    verify: int | bool = 1
+    strict: bool = False
+    cache_dir: Path | None = None
+    vector_bits: int | None = None
+    allow_links: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    data: Any = None
+    seed: int = 0
+    max_rewrites: int | None = None
+    verify_each: bool = False
+    print_ir_after: Sequence[str] = ()
+    emit: Callable[[str, str], None] | None = None
+    dump_on_error: Path | None = None
+    time_limit: float | None = None
+    progress: Progress | None = None
+
+    def check(self) -> None:
+        """Raise UsageError for values that make no sense."""
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"there is no precision {self.precision!r}", fix=f"use one of {', '.join(PRECISIONS)}"
+            )
+        for name, value, low in (("threads", self.threads, 1), ("verify", int(self.verify), 0)):
+            if value < low:
+                raise UsageError(f"{name}={value} makes no sense", why=f"it must be at least {low}")
+        if self.pipeline is not None and isinstance(self.passes, str):
+            raise UsageError("both pipeline= and passes= say which passes to run", fix="give one of them")
+        for dim, size in self.dims.items():
+            if size < 0:
+                raise UsageError(f"dim {dim}={size} is negative")
+
+    def steps(self) -> tuple[str | Pass, ...]:
+        """The passes to run, by name or value."""
+        base = self.pipeline if self.pipeline is not None else Pipeline.default(self.level)
+        if self.passes is None:
+            return base.steps
+        if isinstance(self.passes, str):
+            return base.edited(self.passes).steps if self.passes else ()
+        return tuple(self.passes)
+
+    def target_options(self) -> TargetOptions:
+        """What of this the target reads."""
+        return TargetOptions(
+            threads=self.threads,
+            precision=self.precision,
+            strict=self.strict,
+            cache_dir=self.cache_dir,
+            vector_bits=self.vector_bits,
+            progress=self.progress,
+        )
+
+    def tell(self, what: str, done: int = 0, total: int = 0) -> None:
+        """Report progress."""
+        if self.progress is not None:
+            self.progress(what, done, total)
