@@ -14,6 +14,7 @@ FAMILIES: dict[str, str] = {
     "gemm": f"{_KERNELS}.gemm:Gemm",
     "elementwise": f"{_KERNELS}.elementwise:Elementwise",
     "copy": f"{_KERNELS}.copy:Copy",
+    "attention": f"{_KERNELS}.attention:Attention",
 }
 
 
