@@ -5,6 +5,7 @@ Inputs: A, B, then the epilogue's operands. Output: C. Parameters:
 - ``dtype``: float32 or float64; ``mr``, ``nv``: the register tile.
 - ``axis``: logical dim of A and C that holds the reduction and the columns: -1 for MatMul (rows are the other
   dims), 1 for a pointwise convolution on ``[N, C, spatial...]``.
+- ``a``: ``strided`` (unit stride along K) or ``columns`` (unit stride along M).
 - ``b``: ``packed`` (B is ``[P, K, NR]``, see packing.py), ``rows`` or ``any`` (B is ``[..., K, N]``; ``rows``
   needs unit stride along N).
 - ``epilogue``, ``kinds``: expression and how each operand meets a row (tiles.KINDS); operands broadcast to C.
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from accelc.errors import ArtifactError, CallError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Binding, Family, KernelSource, Params, Tensor
-from accelc.targets.numba_cpu.kernels.gemm_text import ANY, PACKED, ROWS, STRIDED, bind_product, itemsize_of, kernel_text
+from accelc.targets.numba_cpu.kernels.gemm_text import ANY, COLUMNS, PACKED, ROWS, STRIDED, bind_product, itemsize_of, kernel_text
 from accelc.targets.numba_cpu.kernels.schedule import plan
 from accelc.targets.numba_cpu.kernels.tiles import DTYPES, Epilogue, check_epilogue, tile_of
 
@@ -35,6 +36,8 @@ class Gemm(Family):
         check_tile(params)
         if params.get("b") not in (PACKED, ROWS, ANY):
             raise ArtifactError(f"gemm: B is {params.get('b')!r}", why="one of packed, rows, any")
+        if params.get("a") not in (STRIDED, COLUMNS):
+            raise ArtifactError(f"gemm: A is {params.get('a')!r}", why="strided or columns")
         if params.get("axis") not in (-1, 1):
             raise ArtifactError(f"gemm: axis is {params.get('axis')!r}", why="-1 or 1")
         for name in ("a_vector", "b_vector"):
@@ -45,8 +48,8 @@ class Gemm(Family):
     def source(self, params: Params, isa: Isa) -> KernelSource:
         """See the base class."""
         tile = tile_of(params, isa)
-        text = kernel_text(tile, params["dtype"], STRIDED, params["b"], Epilogue.of(params))
-        return KernelSource(f"gemm_{params['dtype']}_{tile.mr}x{tile.nr}_{params['b']}", text)
+        text = kernel_text(tile, params["dtype"], params["a"], params["b"], Epilogue.of(params))
+        return KernelSource(f"gemm_{params['dtype']}_{tile.mr}x{tile.nr}_{params['a']}_{params['b']}", text)
 
     def bind(
         self, params: Params, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], isa: Isa
@@ -93,6 +96,8 @@ class Gemm(Family):
         }  # fmt: skip
         if width > 1 and c.strides[column] != 1:
             raise CallError("a matrix product's columns are not contiguous", why=f"strides {c.strides}")
+        if (ks != 1) if params["a"] == STRIDED else (height > 1 and words["row_at"] != 1):
+            raise CallError("matrix product: A does not lie as its kernel needs", why=f"strides {a.strides}")
         leads = [(tensor, s[last] if shape else 0) for tensor, s in zip(operands, op_s, strict=True)]
         check_operands(params, operands, c.shape, column)
         return bind_product(

@@ -18,8 +18,9 @@ from accelc.targets.numba_cpu.kernels.tiles import (
     rows_text,
 )
 
-STRIDED, PIXELS = "strided", "pixels"
-"""Rows of A: at a fixed stride, or the output pixels of a convolution."""
+STRIDED, COLUMNS, PIXELS = "strided", "columns", "pixels"
+"""A: rows of adjacent elements at a fixed stride; adjacent rows (A is transposed); or rows that are the output
+pixels of a convolution."""
 PACKED, ROWS, ANY = "packed", "rows", "any"
 """B: in panels already; to be packed by the task from unit-stride rows, or from any strides."""
 
@@ -37,7 +38,7 @@ def kernel_text(tile: Tile, dtype: str, rows: str, b: str, epilogue: Epilogue) -
     """Text of the kernel for a tile, dtype, row kind, panel kind and epilogue."""
     out = ['"""Matrix product in register tiles; see kernels/gemm_text.py."""', ""]
     for m in range(1, tile.mr + 1):
-        out += [*rows_text(tile, m, epilogue), ""]
+        out += [*rows_text(tile, m, epilogue, rows == COLUMNS), ""]
     out += [*finish_text(tile, epilogue), ""]
     if rows == PIXELS:
         out += [_PIXELS]
@@ -85,10 +86,10 @@ def _main_text(tile: Tile, dtype: str, rows: str, b: str, epilogue: Epilogue) ->
         out += ["        pixel_offsets(rows, at(d, row_at), row0, nrows)"]
     else:
         out += ["        for i in range(nrows):", "            put(rows, i, (row0 + i) * row_at)"]
-    return out + _loops_text(tile, pointer, b, epilogue)
+    return out + _loops_text(tile, pointer, b, epilogue, rows == COLUMNS)
 
 
-def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue) -> list[str]:
+def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: bool) -> list[str]:
     """Loops over reduction blocks, panels and tiles of one task."""
     mr, nr = tile.mr, tile.nr
     operands = range(1, len(epilogue.kinds) + 1)
@@ -135,7 +136,7 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue) -> list[st
     for k in operands:
         column = "" if epilogue.kinds[k - 1] == "scalar" else f" + p * {nr}"
         out += [f"                    e{k} = at(g{k}, (row0 + i) * l{k}{column})"]
-    out += dispatch_text(tile, epilogue, " " * 20)
+    out += dispatch_text(tile, epilogue, columns, " " * 20)
     out += [
         f"                    if last == 1 and (direct == 0 or m < {mr}):",
         f"                        finish(pt, m, cols, pc, ldc{epilogue.arguments})",

@@ -20,6 +20,9 @@ from accelc.targets.numba_cpu.kernels.expr import Expr
 DTYPES: dict[str, tuple[str, str]] = {"float32": ("ptr_f32", "f32"), "float64": ("ptr_f64", "f64")}
 """Pointer maker and element name for each dtype of these kernels."""
 
+UNROLL = 4
+"""Steps of the reduction written out; also keeps LLVM from unrolling by itself, which costs it registers."""
+
 CHEAP_STEPS = 12
 """Epilogues of up to so many steps are repeated for each accumulator; longer ones run in a loop over the tile."""
 
@@ -143,18 +146,19 @@ def fits(expr: Expr, dtype: str) -> bool:
     return all(found == dtype for step, found in zip(expr.steps, expr.dtypes, strict=True) if step[0] == "in")
 
 
-def rows_text(tile: Tile, m: int, epilogue: Epilogue) -> list[str]:
+def rows_text(tile: Tile, m: int, epilogue: Epilogue, columns: bool) -> list[str]:
     """Helper ``tile<m>``: the product of ``m`` rows with one panel over segments ``s0..s1``.
 
-    ``r0..`` point to the rows, ``ks`` is the element stride within a segment. Sums start at zero (``first``) or
-    in ``part``; they end in ``part``, or, for a full tile if ``direct``, go through the epilogue into ``c``.
+    ``r0..`` point to the rows, whose elements are adjacent; or, with ``columns``, the rows themselves are adjacent
+    and ``ks`` is the stride of an element. Other forms make LLVM spill pointers. Sums start at zero (``first``)
+    or in ``part``; they end in ``part``, or, for a full tile if ``direct``, go through the epilogue into ``c``.
     """
     lanes, nr = tile.lanes, tile.nr
     cells = [(i, j) for i in range(m) for j in range(tile.nv)]
-    rows = ", ".join(f"r{i}" for i in range(m))
+    rows = "r0, ks" if columns else ", ".join(f"r{i}" for i in range(m))
     full = m == tile.mr and epilogue.cheap
     tail = f", direct, c, ldc{epilogue.arguments}" if full else ""
-    out = ["@inline", f"def tile{m}({rows}, ks, bp, d, s0, s1, part, first{tail}):"]
+    out = ["@inline", f"def tile{m}({rows}, bp, d, s0, s1, part, first{tail}):"]
     # Few accumulators: several sets of them, so that FMA latency does not bound the loop.
     sets = 1 if len(cells) >= 8 else min(4, -(-8 // len(cells)))
     out += ["    if first:", *(f"        c{i}_{j} = vzero(bp)" for i, j in cells)]
@@ -162,14 +166,12 @@ def rows_text(tile: Tile, m: int, epilogue: Epilogue) -> list[str]:
     for u in range(1, sets):
         out += [f"    u{u}_{i}_{j} = vzero(bp)" for i, j in cells]
     out += ["    for s in range(s0, s1):", "        o = get(d, 2 * s)", "        n = get(d, 2 * s + 1)"]
-    out += [f"        q{i} = at(r{i}, o)" for i in range(m)]
-    if sets == 1:
-        out += ["        for k in range(n):", *_step(tile, m, "k", "c", " " * 12)]
-    else:
-        out += [f"        whole = n - n % {sets}", f"        for k in range(0, whole, {sets}):"]
-        for u in range(sets):
-            out += _step(tile, m, f"(k + {u})" if u else "k", f"u{u}_" if u else "c", " " * 12)
-        out += ["        for k in range(whole, n):", *_step(tile, m, "k", "c", " " * 12)]
+    out += [f"        q{i} = at(r{i}, o)" for i in range(1 if columns else m)]
+    out += [f"        whole = n - n % {UNROLL}", f"        for k in range(0, whole, {UNROLL}):"]
+    for u in range(UNROLL):
+        prefix = f"u{u % sets}_" if u % sets else "c"
+        out += _step(tile, m, f"(k + {u})" if u else "k", prefix, columns, " " * 12)
+    out += ["        for k in range(whole, n):", *_step(tile, m, "k", "c", columns, " " * 12)]
     out += [f"        bp = at(bp, n * {nr})"]
     for u in range(1, sets):
         out += [f"    c{i}_{j} = vadd(c{i}_{j}, u{u}_{i}_{j})" for i, j in cells]
@@ -183,11 +185,11 @@ def rows_text(tile: Tile, m: int, epilogue: Epilogue) -> list[str]:
     return [*out, "    else:", *(f"        {line}" for line in store)]
 
 
-def _step(tile: Tile, m: int, k: str, prefix: str, indent: str) -> list[str]:
+def _step(tile: Tile, m: int, k: str, prefix: str, columns: bool, indent: str) -> list[str]:
     """One step of the reduction: a row of the panel times one element of each row of A."""
     out = [f"{indent}b{j} = vload(bp, {k} * {tile.nr} + {j * tile.lanes})" for j in range(tile.nv)]
     for i in range(m):
-        out.append(f"{indent}a = vget(q{i}, {k} * ks)")
+        out.append(f"{indent}a = vget(q0, {k} * ks + {i})" if columns else f"{indent}a = vget(q{i}, {k})")
         out += [f"{indent}{prefix}{i}_{j} = vfma(a, b{j}, {prefix}{i}_{j})" for j in range(tile.nv)]
     return out
 
@@ -211,15 +213,18 @@ def finish_text(tile: Tile, epilogue: Epilogue) -> list[str]:
     return [*out, *body, f"                vstorem(c, i * ldc + j, {result}, n)"]
 
 
-def dispatch_text(tile: Tile, epilogue: Epilogue, indent: str) -> list[str]:
+def dispatch_text(tile: Tile, epilogue: Epilogue, columns: bool, indent: str) -> list[str]:
     """The call of the right ``tile<m>`` for ``m`` rows whose offsets are in ``rows`` from index ``i`` on."""
     out: list[str] = []
     for m in range(tile.mr, 0, -1):
         word = "if" if m == tile.mr else "elif" if m > 1 else "else"
         out.append(f"{indent}{word}:" if word == "else" else f"{indent}{word} m == {m}:")
-        rows = ", ".join(f"at(pa, get(rows, i + {r}))" for r in range(m))
+        if columns:
+            rows = "at(pa, get(rows, i)), ks"
+        else:
+            rows = ", ".join(f"at(pa, get(rows, i + {r}))" for r in range(m))
         tail = f", direct, pc, ldc{epilogue.arguments}" if m == tile.mr and epilogue.cheap else ""
-        out.append(f"{indent}    tile{m}({rows}, ks, bp, segments, s0, s1, pt, first{tail})")
+        out.append(f"{indent}    tile{m}({rows}, bp, segments, s0, s1, pt, first{tail})")
     return out
 
 
