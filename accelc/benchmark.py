@@ -23,6 +23,10 @@ ROUND_MS = 60.0
 """Time that one system gets in one round: long against timer noise, short against drift."""
 MAX_CALLS_PER_ROUND = 2000
 WARMUP_CALLS = 3
+SETTLE_S = 0.005
+"""Pause before a turn: thread pools spin for a few milliseconds after a call and would slow the next system."""
+WARM_TURNS = 4
+"""From so many calls per turn on, the first one is not timed; below, it is too dear and matters too little."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ def time_interleaved(
         for done in range(rounds):
             for place in range(len(runners)):
                 index = (place + done) % len(runners)
+                _settle(runners[index], turns[index])
                 times = _time_calls(runners[index].call, turns[index])
                 calls[index] += times
                 medians[index].append(float(np.median(times)))
@@ -165,6 +170,13 @@ def _calls_per_round(runner: Runner, round_ms: float) -> int:
     _time_calls(runner.call, WARMUP_CALLS)
     times = _time_calls(runner.call, WARMUP_CALLS)
     return max(1, min(MAX_CALLS_PER_ROUND, int(round_ms / max(min(times), 1e-6))))
+
+
+def _settle(runner: Runner, turns: int) -> None:
+    """Let the last system's idle threads stop spinning, and fetch this one's weights into the caches."""
+    time.sleep(SETTLE_S)
+    if turns >= WARM_TURNS:
+        runner.call()
 
 
 def _time_calls(call: Callable[[], object], count: int) -> list[float]:
