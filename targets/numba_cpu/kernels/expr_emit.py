@@ -7,7 +7,7 @@ code from: after it, every op is one of the table, every argument an earlier ste
 from __future__ import annotations
 
 import math
-
+import sys
 from collections.abc import Sequence
 
 from accelc.errors import ArtifactError
@@ -111,7 +111,11 @@ def _is_literal(value: object, dtype: str) -> bool:
     if dtype in FLOATS:
         if isinstance(value, str):
             return value in _SPECIAL
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1.8e308
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and abs(value) <= sys.float_info.max
+        )
     if not isinstance(value, int) or isinstance(value, bool):
         return False
     bits = int(dtype.lstrip("uint"))

@@ -58,7 +58,12 @@ OPS: dict[str, OpInfo] = {
     ),
     "mod": _same(2, None, "float_mod({0}, {1})", "floored_mod({0}, {1})", "unsigned_mod({0}, {1})", flops=10),
     "fmod": _same(
-        2, None, "math.fmod({0}, {1})", "truncated_mod({0}, {1})", "unsigned_mod({0}, {1})", flops=10
+        2,
+        "vrem({0}, {1})",
+        "float_rem({0}, {1})",
+        "truncated_mod({0}, {1})",
+        "unsigned_mod({0}, {1})",
+        flops=10,
     ),
     "max": _same(2, "vmax({0}, {1})", "max_nan({0}, {1})", "({0} if {0} > {1} else {1})"),
     "min": _same(2, "vmin({0}, {1})", "min_nan({0}, {1})", "({0} if {0} < {1} else {1})"),
@@ -78,7 +83,9 @@ OPS: dict[str, OpInfo] = {
     "ceil": _same(1, "vceil({0})", "ceil({0})"),
     "trunc": _same(1, "vtrunc({0})", "trunc({0})"),
     "round": _same(1, "vround({0})", "rint({0})"),
-    "pow": OpInfo("pow", 2, None, "math.pow({0}, {1})", "integer_pow({0}, {1})", "integer_pow({0}, {1})", 30),
+    "pow": OpInfo(
+        "pow", 2, "vpow({0}, {1})", "math.pow({0}, {1})", "integer_pow({0}, {1})", "integer_pow({0}, {1})", 30
+    ),
     # -- transcendental
     "exp": _same(1, "vexp({0})", "math.exp({0})", flops=12),
     "log": _same(1, "vlog({0})", "math.log({0})", flops=14),
@@ -86,15 +93,15 @@ OPS: dict[str, OpInfo] = {
     "erf": _same(1, "verf({0})", "math.erf({0})", flops=16),
     "sin": _same(1, "vsin({0})", "math.sin({0})", flops=16),
     "cos": _same(1, "vcos({0})", "math.cos({0})", flops=16),
-    "tan": _same(1, None, "math.tan({0})", flops=30),
-    "asin": _same(1, None, "math.asin({0})", flops=30),
-    "acos": _same(1, None, "math.acos({0})", flops=30),
-    "atan": _same(1, None, "math.atan({0})", flops=30),
-    "sinh": _same(1, None, "math.sinh({0})", flops=30),
-    "cosh": _same(1, None, "math.cosh({0})", flops=30),
-    "asinh": _same(1, None, "math.asinh({0})", flops=30),
-    "acosh": _same(1, None, "math.acosh({0})", flops=30),
-    "atanh": _same(1, None, "math.atanh({0})", flops=30),
+    "tan": _same(1, "vtan({0})", "math.tan({0})", flops=30),
+    "asin": _same(1, "vasin({0})", "math.asin({0})", flops=30),
+    "acos": _same(1, "vacos({0})", "math.acos({0})", flops=30),
+    "atan": _same(1, "vatan({0})", "math.atan({0})", flops=30),
+    "sinh": _same(1, "vsinh({0})", "math.sinh({0})", flops=30),
+    "cosh": _same(1, "vcosh({0})", "math.cosh({0})", flops=30),
+    "asinh": _same(1, "vasinh({0})", "math.asinh({0})", flops=30),
+    "acosh": _same(1, "vacosh({0})", "math.acosh({0})", flops=30),
+    "atanh": _same(1, "vatanh({0})", "math.atanh({0})", flops=30),
     # -- activations
     "relu": _same(
         1, "vmaxq(0.0, {0})", "({T}(0.0) if {0} < 0 else {0})", "({0} if {0} > 0 else i64(0))", "{0}"
@@ -132,7 +139,7 @@ OPS: dict[str, OpInfo] = {
         3,
         "vmin(vmax({0}, {1}), {2})",
         "min_nan(max_nan({0}, {1}), {2})",
-        "min(max({0}, {1}), {2})",
+        "least(most({0}, {1}), {2})",
         flops=2,
     ),
     # -- comparison and logic

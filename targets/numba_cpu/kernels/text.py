@@ -125,6 +125,16 @@ _STORERS = {"float16": "float_to_half", "bfloat16": "float_to_bfloat"}
 
 # In order: a helper may use those before it.
 _HELPERS: dict[str, str] = {
+    "least": """
+@inline
+def least(a, b):
+    return a if a < b else b
+""",
+    "most": """
+@inline
+def most(a, b):
+    return a if a > b else b
+""",
     "bits_of": """
 @inline
 def bits_of(x):
@@ -234,10 +244,15 @@ def integer_pow(base, exponent):
         exponent >>= 1
     return result
 """,
+    "float_rem": """
+@inline
+def float_rem(x, y):
+    return vlane(vrem(vset(x), y), 0)
+""",
     "float_mod": """
 @inline
 def float_mod(x, y):
-    r = math.fmod(x, y)
+    r = float_rem(x, y)
     if r != 0 and (r < 0) != (y < 0):
         r += y
     return r
