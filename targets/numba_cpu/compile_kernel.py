@@ -36,7 +36,7 @@ _LIBM = (
 )
 ALLOWED_SYMBOLS = frozenset(
     [name + suffix for name in _LIBM.split() for suffix in ("", "f")]
-    + ["memcpy", "memset", "memmove", "sched_yield", "syscall"]
+    + ["memcpy", "memset", "memmove", "sched_yield", "syscall", "usleep"]
 )
 """C functions that an object may call."""
 

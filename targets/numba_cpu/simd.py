@@ -18,6 +18,7 @@ import math
 
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.simd_arith import arithmetic_vocabulary
+from accelc.targets.numba_cpu.simd_control import control_vocabulary
 from accelc.targets.numba_cpu.simd_math import math_vocabulary
 from accelc.targets.numba_cpu.simd_memory import memory_vocabulary
 from accelc.targets.numba_cpu.simd_types import DTYPES
@@ -30,6 +31,7 @@ def base_vocabulary(vector_bits: int) -> dict[str, object]:
         **memory_vocabulary(vector_bits),
         **arithmetic_vocabulary(),
         **math_vocabulary(),
+        **control_vocabulary(),
         "math": math,
     }
 
