@@ -54,7 +54,10 @@ class Attention(Family):
     def bind(
         self, params: Params, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], isa: Isa
     ) -> Binding:
-        """Operands q [B, Hq, S, D], k [B, Hkv, T, D], v [B, Hkv, T, E], mask [B|1, Hq|1, S|1, T]; result [B, Hq, S, E]."""
+        """Operands q [B, Hq, S, D], k [B, Hkv, T, D], v [B, Hkv, T, E], mask [B|1, Hq|1, S|1, T].
+
+        The result is [B, Hq, S, E].
+        """
         q, k, v, mask = (*inputs, None)[:4]
         out = outputs[0]
         assert q is not None  # the lowering passes all three
@@ -93,10 +96,12 @@ class Attention(Family):
             "scale_bits": struct.unpack("<i", struct.pack("<f", params["scale"]))[0],
         }  # fmt: skip
         for letter, tensor in (("q", q), ("k", k), ("v", v)):
-            words |= dict(zip((f"{letter}b", f"{letter}h", f"{letter}s", f"{letter}d"), tensor.strides, strict=True))
+            words |= dict(
+                zip((f"{letter}b", f"{letter}h", f"{letter}s", f"{letter}d"), tensor.strides, strict=True)
+            )
         words |= dict(zip(("ob", "oh", "os"), out.strides, strict=False))
         words |= dict(zip(("mb", "mh", "ms"), _mask_strides(mask, (batch, heads, rows, keys)), strict=True))
-        if out.strides[3] != 1 and width > 1:
+        if out.strides[3] != 1 and width > 1 and out.size:
             raise CallError("attention writes rows of adjacent elements", why=f"strides {list(out.strides)}")
         return Binding([words[name] for name in WORDS], batch * heads * blocks if width else 0, 1, workspace)
 
@@ -121,7 +126,9 @@ def _mask_strides(mask: Tensor | None, shape: tuple[int, int, int, int]) -> tupl
     if any(extent not in (1, wanted) for extent, wanted in zip(full, shape, strict=True)) or (
         full[3] != shape[3] or (strides[3] != 1 and full[3] > 1)
     ):
-        raise CallError("the attention mask does not fit", why=f"mask {list(mask.shape)}, scores {list(shape)}")
+        raise CallError(
+            "the attention mask does not fit", why=f"mask {list(mask.shape)}, scores {list(shape)}"
+        )
     b, h, s = (0 if extent == 1 else stride for extent, stride in zip(full[:3], strides[:3], strict=True))
     return b, h, s
 
@@ -209,7 +216,7 @@ def pack_columns(to, k, ks, kd, keys, depth):
 
 
 def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
-    """Helper ``softmax``: one row of scores into exp(x - max), and its sum. ``n`` keys are visible, ``padded`` stored."""
+    """Helper ``softmax``: one row of scores into exp(x - max), and its sum; ``n`` of ``padded`` keys are visible."""
     lanes = tile.lanes
     scaled = {
         "none": "vmul(vload(s, j), scale)",
@@ -222,7 +229,7 @@ def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         "def softmax(s, mask, n, padded, factor):",
         "    scale = vset(factor)",
         f"    full = n // {lanes} * {lanes}",
-        "    top = f32(-np.inf)",
+        "    top = f32(-math.inf)",
         "    best = vset(top)",
         f"    for j in range(0, full, {lanes}):",
         f"        x = {scaled}",
@@ -232,7 +239,7 @@ def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
             "        vstore(s, j, x)",
             f"        for t in range(j, j + {lanes}):",
             "            if get(mask, t) == 0:",
-            "                put(s, t, f32(-np.inf))",
+            "                put(s, t, f32(-math.inf))",
             "        x = vload(s, j)",
         ]
     out += [
@@ -243,7 +250,7 @@ def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         f"        y = f32({scalar})",
     ]
     if mask == "bool":
-        out += ["        if get(mask, j) == 0:", "            y = f32(-np.inf)"]
+        out += ["        if get(mask, j) == 0:", "            y = f32(-math.inf)"]
     return [
         *out,
         "        put(s, j, y)",
@@ -272,7 +279,7 @@ def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
 def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
     nr, mr = tile.nr, tile.mr
     pointer = {"none": "ptr_f32", "float": "ptr_f32", "bool": "ptr_u8"}[mask]
-    visible = "min(keys, row0 + i + 1)" if causal else "keys"
+    visible = "row0 + i + 1 if row0 + i + 1 < keys else keys" if causal else "keys"
     out = ["", "def kernel(d, lo, hi, tid):"]
     out += [f"    {name} = get(d, {i})" for i, name in enumerate(WORDS[:-1])]
     out += [
@@ -307,7 +314,9 @@ def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         "            while i < count:",
         f"                m = count - i if count - i < {mr} else {mr}",
     ]
-    arguments = f"at(pq, i * qs), qs, qd, at(kp, p * depth * {nr}), depth, at(sc, i * padded + p * {nr}), padded"
+    arguments = (
+        f"at(pq, i * qs), qs, qd, at(kp, p * depth * {nr}), depth, at(sc, i * padded + p * {nr}), padded"
+    )
     out += _dispatch("score", mr, arguments)
     out += [
         "                i += m",
@@ -319,12 +328,18 @@ def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         "            while i < count:",
         f"                m = count - i if count - i < {mr} else {mr}",
     ]
-    arguments = f"at(sc, i * padded), padded, 1, at(vp, p * keys * {nr}), keys, at(po, i * os + p * {nr}), os, at(sums, i), width - p * {nr}"
+    arguments = (
+        f"at(sc, i * padded), padded, 1, at(vp, p * keys * {nr}), keys, "
+        f"at(po, i * os + p * {nr}), os, at(sums, i), width - p * {nr}"
+    )
     return [*out, *_dispatch("value", mr, arguments), "                i += m"]
 
 
 def _dispatch(name: str, mr: int, arguments: str) -> list[str]:
     out = []
     for m in range(mr, 0, -1):
-        out += [f"                {'if' if m == mr else 'elif'} m == {m}:", f"                    {name}{m}({arguments})"]
+        out += [
+            f"                {'if' if m == mr else 'elif'} m == {m}:",
+            f"                    {name}{m}({arguments})",
+        ]
     return out
