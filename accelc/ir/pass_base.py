@@ -91,6 +91,8 @@ class Limits:
     max_nesting: int = 32
     """Depth of subgraphs and of function calls."""
     max_model_bytes: int = 1 << 40
+    max_dense_bytes: int = 1 << 28
+    """Sparse tensors made dense, and external data read into attributes."""
 
 
 class Evaluator(Protocol):

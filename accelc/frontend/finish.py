@@ -1,0 +1,218 @@
+"""The last steps of an import, on the ir.Model: names, dimensions, shapes, types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx
+import onnx.shape_inference
+import onnx_ir as ir
+
+from accelc.errors import InvalidModelError, UsageError
+from accelc.frontend.source import root_cause
+from accelc.ir.schemas import domain_of, schema_of, type_string
+from accelc.ir.shapes import describe, dims_of, evaluate, is_expression, is_symbol, place, symbols_in
+
+
+def values_of(graph: ir.Graph) -> Iterator[tuple[ir.Graph, ir.Value]]:
+    """Every value that a graph and its subgraphs define."""
+    graphs = [graph, *graph.subgraphs()]
+    for owner in graphs:
+        for value in (*owner.inputs, *owner.initializers.values()):
+            yield owner, value
+        for node in owner:
+            for out in node.outputs:
+                yield owner, out
+
+
+def unique_names(model: ir.Model) -> None:
+    """Name every node, make node names unique, and rename subgraph values that repeat an outer name."""
+    taken: set[str] = set()
+    for count, node in enumerate(ir.traversal.RecursiveGraphIterator(model.graph)):
+        name = node.name or f"{node.op_type}_{count}"
+        if name in taken:
+            base, number = name, 1
+            while name in taken:
+                name, number = f"{base}_{count}_{number}", number + 1
+        taken.add(name)
+        node.name = name
+    used: set[str] = {str(value.name) for owner, value in values_of(model.graph) if owner is model.graph}
+    for owner, value in values_of(model.graph):
+        if owner is model.graph or not value.name:
+            continue
+        if value.name in used and not value.is_graph_output():
+            base, number = value.name, 1
+            while f"{base}_{number}" in used:
+                number += 1
+            value.name = f"{base}_{number}"
+        used.add(str(value.name))
+
+
+def bind_dims(model: ir.Model, dims: Mapping[str, int]) -> None:
+    """Replace symbolic dimensions by numbers everywhere.
+
+    Raises:
+        UsageError: No input has a dimension of that name, or the size is no natural number.
+    """
+    known = {symbol for value in model.graph.inputs for dim in dims_of(value) or () for symbol in _names(dim)}
+    for name, size in dims.items():
+        if name not in known:
+            raise UsageError(
+                f"no input has a dimension called {name!r}",
+                why=f"dimensions: {', '.join(sorted(known)) or 'none'}",
+            )
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise UsageError(f"the size of dimension {name} is not a natural number", why=f"got {size!r}")
+    if dims:
+        _rewrite_dims(model, lambda text: _bound(text, dims))
+
+
+def _names(dim: int | str | None) -> set[str]:
+    if not isinstance(dim, str):
+        return set()
+    return {dim} | (set(symbols_in(dim)) if is_expression(dim) else set())
+
+
+def _bound(text: str, dims: Mapping[str, int]) -> int | str:
+    if text in dims:
+        return dims[text]
+    if not is_expression(text) or not symbols_in(text) & dims.keys():
+        return text
+    if symbols_in(text) <= dims.keys():
+        return evaluate(text, dims)
+    try:
+        partly = ir.SymbolicDim(text).evaluate(dims)
+    except (ValueError, TypeError, ArithmeticError):
+        return text
+    return partly if isinstance(partly, int) else partly.value or text
+
+
+def clean_dims(model: ir.Model) -> list[str]:
+    """Give every symbolic dimension a name that expressions can hold, and negative ones no name.
+
+    A name such as ``batch-size`` reads as an expression; it is one only if inputs have its parts as dimensions.
+
+    Returns:
+        Notes on renamed dimensions.
+    """
+    plain = {dim for value in model.graph.inputs for dim in dims_of(value) or () if is_symbol(dim)}
+    renamed: dict[str, str] = {}
+
+    def clean(text: str) -> str | None:
+        if is_symbol(text) or (is_expression(text) and symbols_in(text) and symbols_in(text) <= plain):
+            return text
+        if not text.strip() or text.strip() in ("?", "-1", "None"):
+            return None
+        if text not in renamed:
+            base = re.sub(r"\W+", "_", text).strip("_") or "dim"
+            name = base if not base[0].isdigit() else f"d{base}"
+            while name in plain or name in renamed.values():
+                name += "_"
+            renamed[text] = name
+        return renamed[text]
+
+    _rewrite_dims(model, clean)
+    return [f"dimension {old!r} is called {new}" for old, new in renamed.items()]
+
+
+def _rewrite_dims(model: ir.Model, change: object) -> None:
+    assert callable(change)
+    seen: set[int] = set()
+    for _, value in values_of(model.graph):
+        if id(value) in seen or value.shape is None:
+            continue
+        seen.add(id(value))
+        dims: list[int | str | None] = []
+        for dim in value.shape.dims:
+            if isinstance(dim, int):
+                dims.append(dim if dim >= 0 else None)
+            else:
+                dims.append(change(dim.value) if dim.value is not None else None)
+        if dims != [dim if isinstance(dim, int) else dim.value for dim in value.shape.dims]:
+            value.shape = ir.Shape(dims)
+
+
+def set_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> list[str]:
+    """Declare the shapes of inputs; shapes inside the graph are then inferred anew.
+
+    Raises:
+        UsageError: No such input, another rank, or a dimension that is neither a natural number nor a name.
+    """
+    inputs = {str(value.name): value for value in model.graph.inputs}
+    notes: list[str] = []
+    for name, shape in shapes.items():
+        value = inputs.get(name)
+        if value is None:
+            raise UsageError(
+                f"there is no input called {name!r}", why=f"inputs: {', '.join(inputs) or 'none'}"
+            )
+        for dim in shape:
+            valid = is_symbol(dim) if isinstance(dim, str) else isinstance(dim, int) and dim >= 0
+            if not valid:
+                raise UsageError(f"{dim!r} is no dimension", where=f"shape of input {name}")
+        declared = dims_of(value)
+        if declared is not None and len(declared) != len(shape):
+            raise UsageError(
+                f"the shape of {name} has the wrong rank",
+                why=f"expected {describe(value)}, got {tuple(shape)}",
+            )
+        if declared is not None and any(
+            isinstance(old, int) and old != new for old, new in zip(declared, shape, strict=True)
+        ):
+            notes.append(f"input {name} was declared {list(declared)}, and is now {list(shape)}")
+        value.shape = ir.Shape(list(shape))
+    if shapes:
+        own = {id(value) for value in inputs.values()}
+        for _, value in values_of(model.graph):
+            if id(value) not in own and value.const_value is None:
+                value.shape = None
+    return notes
+
+
+def check_types(model: ir.Model, proto: onnx.ModelProto) -> None:
+    """Check the dtypes of operands against the schemas, with ONNX's own inference as second opinion.
+
+    Args:
+        model: The model, inferred.
+        proto: The same model as a proto, for the second opinion.
+
+    Raises:
+        InvalidModelError: A node is given dtypes that its op does not take.
+    """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        problem = _type_problem(node, model)
+        if problem is None:
+            continue
+        try:
+            onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
+        except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
+            raise InvalidModelError(
+                f"{node.op_type} does not take these dtypes",
+                where=(place(node, model), *(f"input {describe(value)}" for value in node.inputs if value)),
+                why=f"{problem} ({root_cause(error)})",
+            ) from error
+        return
+
+
+def _type_problem(node: ir.Node, model: ir.Model) -> str | None:
+    domain = domain_of(node.domain)
+    schema = schema_of(node.op_type, domain, node.version or model.opset_imports.get(domain, 0))
+    if schema is None:
+        return None
+    bound: dict[str, str] = {}
+    for index, value in enumerate(node.inputs):
+        if not schema.inputs:
+            return None
+        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
+        found = type_string(value.type) if value is not None else None
+        if found is None:
+            continue
+        allowed = schema.allowed.get(formal.type_str)
+        if found not in (allowed if allowed is not None else {formal.type_str}):
+            return f"{formal.name} cannot be {found}"
+        if allowed is None or (formal.variadic and not formal.homogeneous):
+            continue
+        if bound.setdefault(formal.type_str, found) != found:
+            return f"{formal.name} is {found}, but {formal.type_str} is {bound[formal.type_str]} already"
+    return None
