@@ -52,7 +52,7 @@ def save(exe: Executable, path: Path) -> Path:
             "this executable cannot be saved", why="it was not made by accelc.compile or accelc.load"
         )
     path = Path(os.path.abspath(path))
-    _check_free(path)
+    check_free(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(4)
     staging = path.with_name(f".{path.name}.{token}.new")
@@ -78,7 +78,12 @@ def _copy(source: Path, staging: Path) -> None:
         shutil.copyfile(source / name, target)
 
 
-def _check_free(path: Path) -> None:
+def check_free(path: Path) -> None:
+    """Check that ``path`` is free, or an artifact that may be replaced.
+
+    Raises:
+        UsageError: Something else is in the way.
+    """
     if not path.exists() and not path.is_symlink():
         return
     fix = "choose another folder with -o, or remove it"

@@ -1,0 +1,115 @@
+"""``accelc compile``: a model to an artifact, verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from accelc.cli import options as opt
+from accelc.cli.output import emit_json, progress
+
+if TYPE_CHECKING:
+    from accelc.target import Executable
+
+app = typer.Typer()
+
+
+@app.command()
+def compile_model(
+    model: Annotated[Path, typer.Argument(help="The ONNX model.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder; MODEL.accel here by default.")
+    ] = None,
+    target: opt.TargetName = "cpu",
+    level: opt.Level = 2,
+    passes: opt.PassesText = None,
+    pass_from: opt.PassFrom = None,
+    dim: opt.Dims = None,
+    shape: opt.Shapes = None,
+    threads: opt.Threads = 1,
+    precision: opt.Precision = "f32",
+    verify: Annotated[str, typer.Option("--verify", help="Input sets to verify on, or off.")] = "1",
+    inputs: opt.Inputs = None,
+    seed: opt.Seed = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="An op without a kernel is an error.")] = False,
+    print_ir_after: Annotated[
+        list[str] | None, typer.Option("--print-ir-after", help="Print the graph after this pass, or all.")
+    ] = None,
+    timing: Annotated[bool, typer.Option("--timing", help="Print what each pass did and its time.")] = False,
+    verify_each: Annotated[
+        bool, typer.Option("--verify-each", help="Check the graph after every pass.")
+    ] = False,
+    dump_on_error: Annotated[
+        Path | None, typer.Option("--dump-on-error", help="Folder for the graph before a failing pass.")
+    ] = None,
+    max_rewrites: opt.MaxRewrites = None,
+    max_fold_bytes: opt.MaxFoldBytes = None,
+    time_limit: opt.TimeLimit = None,
+    allow_links: opt.AllowLinks = None,
+    cache_dir: opt.CacheDir = None,
+    vector_bits: opt.VectorBits = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Compile a model, verify it against onnxruntime, and save it as a folder."""
+    from accelc.artifact import check_free
+    from accelc.driver import run_request
+
+    request = opt.build_request(
+        model,
+        level=level,
+        passes=passes,
+        pass_from=pass_from,
+        max_fold_bytes=max_fold_bytes,
+        target=target,
+        dims=opt.parse_dims(dim),
+        shapes=opt.parse_shapes(shape),
+        threads=threads,
+        precision=precision,
+        verify=opt.parse_verify(verify),
+        data=opt.read_inputs(inputs) or None,
+        seed=seed,
+        strict=strict,
+        print_ir_after=tuple(print_ir_after or ()),
+        emit=_emit_to_stderr if as_json else None,
+        verify_each=verify_each,
+        dump_on_error=dump_on_error,
+        max_rewrites=max_rewrites,
+        time_limit=time_limit,
+        allow_links=allow_links,
+        cache_dir=cache_dir,
+        vector_bits=vector_bits,
+    )
+    folder = output if output is not None else Path(f"{model.stem}.accel")
+    check_free(folder)  # before minutes of work, not after
+    with progress(not as_json and not print_ir_after) as show:
+        from dataclasses import replace
+
+        exe = run_request(replace(request, progress=show))
+    written = exe.save(folder)
+    _report(exe, model, folder, written, timing, as_json)
+
+
+def _emit_to_stderr(name: str, text: str) -> None:
+    import sys
+
+    print(f"// after {name}\n{text}", file=sys.stderr)
+
+
+def _report(exe: Executable, model: Path, folder: Path, written: Path, timing: bool, as_json: bool) -> None:
+    from accelc.cli.summary_text import summary_text, timing_text
+    from accelc.summary import trace_json
+
+    files = {
+        p.relative_to(written).as_posix(): p.stat().st_size for p in sorted(written.rglob("*")) if p.is_file()
+    }
+    if as_json:
+        content: dict[str, Any] = {"output": str(folder), "files": files, **exe.summary}
+        if timing:
+            content["trace"] = trace_json(exe.trace)
+        emit_json(content)
+        return
+    if timing:
+        print(timing_text(exe.trace))
+    print(summary_text(exe.summary, title=f"{model.name} -> {folder}", files=files))
