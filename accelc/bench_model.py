@@ -165,7 +165,7 @@ def _model_of(source: Path) -> ir.Model:
 
         model = load(source).model
         if model is None:
-            raise UsageError(f"{source} does not hold its graph", fix="give inputs with --data FILE.npz")
+            raise UsageError(f"{source} does not hold its graph", fix="give inputs with --input FILE.npz")
         return model
     from accelc.frontend import load_model
 

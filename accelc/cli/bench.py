@@ -2,121 +2,128 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from accelc.cli.options import (
+    Dims,
+    Inputs,
+    Json,
+    Level,
+    Seed,
+    TargetName,
+    is_artifact,
+    parse_dims,
+    read_inputs,
+)
+from accelc.cli.output import emit_json, progress, size_text, table, time_text
 from accelc.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from accelc.bench_model import Report
+    from accelc.benchmark import Ratio
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def bench(
-    model: Annotated[Path, typer.Argument(help="A model file, or an artifact folder.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model file, or an artifact folder.")],
     vs: Annotated[
-        str, typer.Option(help="Systems to compare with: onnxruntime, openvino; none.")
+        str, typer.Option(help="Systems to compare with: onnxruntime,openvino or none.")
     ] = "onnxruntime",
-    threads: Annotated[str, typer.Option(help="Thread counts, for example 1,2.")] = "1",
+    threads: Annotated[str, typer.Option(help="Thread counts, as 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each system gets.")] = 12,
-    dim: Annotated[list[str] | None, typer.Option(help="Size of a symbolic dim, N=8; others are 1.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Inputs by name in an .npz file; else random.")] = None,
+    dim: Dims = None,
+    inputs: Inputs = None,
     original: Annotated[
-        Path | None, typer.Option(help="The model file of an artifact, for the other systems.")
+        Path | None, typer.Option(help="Model file of the artifact, for the other systems.")
     ] = None,
-    target: Annotated[str, typer.Option(help="Target to compile for.")] = "cpu",
-    level: Annotated[int, typer.Option("-O", min=0, max=3, help="Optimisation level.")] = 2,
-    seed: Annotated[int, typer.Option(help="Seed of random inputs.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    target: TargetName = "cpu",
+    level: Level = 2,
+    seed: Seed = 0,
+    as_json: Json = False,
 ) -> None:
-    """Time a model, interleaved with other systems: medians, percentiles, ratios, memory."""
-    from accelc.bench_model import bench_model
-    from accelc.cli.parse import dims_from, feeds_from, names_from
+    """Time a model, interleaved with other systems: medians, percentiles, ratios, memory.
 
-    try:
-        counts = [int(part) for part in names_from(threads)]
-    except ValueError:
-        raise UsageError(f"cannot read --threads {threads}", fix="write for example --threads 1,2") from None
-    console = _console()
-    options: dict[str, Any] = {} if model.is_dir() else {"target": target, "level": level}
-    with console.status("starting") as status:
+    Symbolic dims that --dim does not name are 1. Inputs that --input does not give are random.
+    """
+    from accelc.bench_model import bench_model
+
+    options: dict[str, Any] = {} if is_artifact(model) else {"target": target, "level": level}
+    with progress(not as_json) as tell:
         report = bench_model(
             model,
-            vs=() if vs == "none" else names_from(vs),
-            threads=counts,
+            vs=() if vs == "none" else split_names(vs),
+            threads=split_counts(threads),
             rounds=rounds,
-            dims=dims_from(dim or ()),
-            feeds=feeds_from(data) if data is not None else None,
+            dims=parse_dims(dim),
+            feeds=read_inputs(inputs) if inputs else None,
             original=original,
             seed=seed,
-            progress=lambda what, done, total: status.update(f"{what} {done}/{total}" if total else what),
+            progress=tell,
             **options,
         )
     if as_json:
-        print(json.dumps(report.to_json()))
+        emit_json(report.to_json())
     else:
-        print_report(report)
+        print(report_text(report))
 
 
-def _console() -> Console:
-    from rich.console import Console
+def split_names(text: str) -> list[str]:
+    """``"a, b"`` as ``["a", "b"]``, each once, in order."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
-    return Console(stderr=True)
+
+def split_counts(text: str) -> list[int]:
+    """``"1,2"`` as ``[1, 2]``.
+
+    Raises:
+        UsageError: An item is not a positive number.
+    """
+    names = split_names(text)
+    if not names or not all(name.isdecimal() and int(name) > 0 for name in names):
+        raise UsageError(f"cannot read --threads {text}", fix="write --threads 1 or --threads 1,2")
+    return [int(name) for name in names]
 
 
-def print_report(report: Report) -> None:
-    """The report as tables for people, on standard output."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
+def report_text(report: Report) -> str:
+    """The report for people."""
     inputs = ", ".join(f"{name} {kind}" for name, kind in report.inputs.items())
-    console.print(
-        f"{report.model} on target {report.target}, {report.rounds} interleaved rounds; {inputs}",
-        markup=False,
-    )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("system")
-    for column in ("threads", "median ms", "p10", "p90", "p99", "calls", "ready in ms", "memory MB"):
-        table.add_column(column, justify="right")
+    header = ("system", "threads", "median", "p10", "p90", "p99", "calls", "ready in", "memory")
+    lines = []
     for timing in report.timings:
         runner = timing.runner
-        table.add_row(
-            f"{runner.system} {runner.version}",
-            str(runner.threads),
-            *(_ms(timing.percentile(q)) for q in (50, 10, 90, 99)),
-            str(len(timing.calls_ms)),
-            f"{runner.prepare_ms:.0f}",
-            "-" if runner.rss_growth_bytes is None else f"{runner.rss_growth_bytes / 1e6:.0f}",
-        )
-    console.print(table)
-    for one in report.ratios:
-        console.print(ratio_line(one), markup=False)
+        memory = "-" if runner.rss_growth_bytes is None else size_text(runner.rss_growth_bytes)
+        times = [duration_text(timing.percentile(q)) for q in (50, 10, 90, 99)]
+        name = f"{runner.system} {runner.version}"
+        ready = time_text(runner.prepare_ms)
+        lines.append((name, runner.threads, *times, len(timing.calls_ms), ready, memory))
+    parts = [
+        f"{report.model}, target {report.target}: {report.rounds} interleaved rounds on {inputs or 'no inputs'}",
+        "",
+        table(header, lines, right=range(1, len(header))),
+        "",
+        *(ratio_line(one) for one in report.ratios),
+        *machine_lines(report),
+    ]
+    if report.fallbacks:
+        parts.append(f"on the slow reference: {', '.join(report.fallbacks)}")
+    return "\n".join(parts)
+
+
+def machine_lines(report: Report) -> list[str]:
+    """Where the report was measured, and with what."""
     machine = report.machine
     versions = machine["versions"]
     named = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else ""
-    peak = (
-        ""
-        if report.peak_rss_bytes is None
-        else f"; peak memory of this process {report.peak_rss_bytes / 1e6:.0f} MB"
-    )
-    console.print(
-        f"{machine['cpu']}, {machine['usable_cpus']} CPUs, {machine['system']}{peak}",
-        style="dim",
-        markup=False,
-    )
-    console.print(named, style="dim", markup=False)
-    if report.fallbacks:
-        console.print(
-            f"ops on the slow reference: {', '.join(report.fallbacks)}", style="yellow", markup=False
-        )
+    peak = "" if report.peak_rss_bytes is None else f"; peak memory {size_text(report.peak_rss_bytes)}"
+    return ["", f"{machine['cpu']}, {machine['usable_cpus']} CPUs, {machine['system']}{peak}", named]
 
 
-def ratio_line(one: Any) -> str:
+def ratio_line(one: Ratio) -> str:
     """``accelc is 1.23x as fast as onnxruntime, 1 thread (p10 to p90 of rounds: 1.20 to 1.26)``."""
     spread = f"(p10 to p90 of rounds: {one.p10:.2f} to {one.p90:.2f})"
     count = f"{one.subject_threads} thread{'s' if one.subject_threads != 1 else ''}"
@@ -126,7 +133,8 @@ def ratio_line(one: Any) -> str:
     return f"{one.subject} is {one.median:.2f}x as fast as {one.baseline}, {count} {spread}"
 
 
-def _ms(value: float) -> str:
-    """Milliseconds with three significant digits."""
-    digits = 4 if value < 0.1 else 3 if value < 1 else 2 if value < 100 else 1
-    return f"{value:.{digits}f}"
+def duration_text(ms: float) -> str:
+    """A time with three or four significant digits: ``11.9 us``, ``3.35 ms``."""
+    if ms < 1:
+        return f"{ms * 1e3:.1f} us"
+    return f"{ms:.2f} ms" if ms < 100 else f"{ms:.1f} ms"

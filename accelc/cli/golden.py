@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from accelc.errors import UsageError
+from accelc.cli.options import (
+    Dims,
+    Inputs,
+    Json,
+    Seed,
+    TargetName,
+    Threads,
+    is_artifact,
+    parse_dims,
+    read_inputs,
+)
+from accelc.cli.output import emit_json, table
+from accelc.errors import EXIT_NUMERICS, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,29 +29,25 @@ if TYPE_CHECKING:
     from accelc.testing.golden import Row
 
 app = typer.Typer(
-    help="Keep what a model answers in a folder, and compare what later builds answer.", no_args_is_help=True
+    help="Keep what a model answers in a folder, and compare what later builds answer.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Source = Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model file, or an artifact folder.")]
-Target = Annotated[str, typer.Option(help="Target to compile for (an artifact has its own).")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of one call.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command()
 def record(
     model: Source,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the golden outputs go.")],
-    data: Annotated[
-        list[Path] | None, typer.Option(help="Inputs by name in an .npz file; repeat for more.")
-    ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="Random input sets, where there is no data.")] = 3,
-    seed: Annotated[int, typer.Option(help="Seed of random inputs.")] = 0,
-    dim: Annotated[
-        list[str] | None, typer.Option(help="Size of a symbolic dim in random inputs, N=8.")
-    ] = None,
+    inputs: Inputs = None,
+    cases: Annotated[int, typer.Option(min=1, help="Random input sets, where none are given.")] = 3,
+    seed: Seed = 0,
+    dim: Dims = None,
     bound: Annotated[float | None, typer.Option(help="Error allowed, as a share of max|output|.")] = None,
-    target: Target = "cpu",
+    target: TargetName = "cpu",
     threads: Threads = 1,
     verify: Annotated[bool, typer.Option(help="Verify a model against onnxruntime first.")] = True,
     force: Annotated[bool, typer.Option(help="Replace golden outputs that are there.")] = False,
@@ -48,20 +55,18 @@ def record(
 ) -> None:
     """Run a model and keep inputs, outputs and tolerances in DIR.
 
-    The inputs are those of --data, else the test data beside the model, else random ones.
+    The inputs are those of --input, else the test data beside the model, else random ones.
     """
-    from accelc.cli.parse import dims_from, feeds_from
     from accelc.testing.golden import record as record_golden
 
     exe = executable(model, target=target, threads=threads, verify=1 if verify else 0)
-    feeds = [feeds_from(file) for file in data or ()]
-    feeds = feeds or _own_inputs(exe, model, cases, seed, dims_from(dim or ()))
+    given = read_inputs(inputs)
+    feeds = [given] if given else _own_inputs(exe, model, cases, seed, parse_dims(dim))
     golden = record_golden(
         exe, folder, feeds, bound=bound, model=model.name, model_sha256=_digest(exe, model), force=force
     )
     if as_json:
-        document = {"schema": 1, "folder": str(folder), "cases": len(golden.cases), "bounds": golden.bounds}
-        print(json.dumps(document))
+        emit_json({"folder": str(folder), "cases": len(golden.cases), "bounds": golden.bounds})
     else:
         bounds = ", ".join(f"{name} {value:g}" for name, value in golden.bounds.items())
         print(f"{len(golden.cases)} cases of {model.name} recorded in {folder} (bounds: {bounds})")
@@ -71,7 +76,7 @@ def record(
 def check(
     model: Source,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Golden outputs recorded before.")],
-    target: Target = "cpu",
+    target: TargetName = "cpu",
     threads: Threads = 1,
     as_json: Json = False,
 ) -> None:
@@ -83,16 +88,10 @@ def check(
     exe = executable(model, target=target, threads=threads, verify=0)
     rows = check_golden(exe, golden)
     if as_json:
-        document = {
-            "schema": 1,
-            "ok": not any(row.problem for row in rows),
-            "rows": [r.to_json() for r in rows],
-        }
-        print(json.dumps(document))
-        if not document["ok"]:
-            raise typer.Exit(1)
-        return
-    print_rows(rows)
+        code = EXIT_NUMERICS if any(row.problem for row in rows) else EXIT_OK
+        emit_json({"ok": code == EXIT_OK, "rows": [row.to_json() for row in rows]}, code)
+        raise typer.Exit(code)
+    print(rows_text(rows))
     require(rows)
     print(f"{len(golden.cases)} cases, {len(rows)} outputs: all as recorded")
 
@@ -102,21 +101,23 @@ def executable(model: Path, *, target: str, threads: int, verify: int) -> Execut
     from accelc.driver import compile as compile_model
     from accelc.driver import load
 
-    if model.is_dir():
+    if is_artifact(model):
         return load(model, threads=threads)
     return compile_model(model, target=target, threads=threads, verify=verify)
 
 
-def print_rows(rows: list[Row]) -> None:
-    """One line per output: its largest error beside the bound."""
+def rows_text(rows: list[Row]) -> str:
+    """One line per output: its largest error over the cases, beside the bound."""
     worst: dict[str, Row] = {}
     for row in rows:
-        if row.output not in worst or row.error > worst[row.output].error or row.problem:
+        kept = worst.get(row.output)
+        if kept is None or (bool(row.problem), row.error) > (bool(kept.problem), kept.error):
             worst[row.output] = row
-    width = max((len(name) for name in worst), default=0)
-    for name, row in worst.items():
-        mark = "differs" if row.problem else "ok"
-        print(f"{name:<{width}}  {mark:<7}  error {row.error:.2e}, bound {row.bound:.2e}")
+    lines = [
+        (name, "differs" if row.problem else "ok", f"{row.error:.2e}", f"{row.bound:.2e}")
+        for name, row in worst.items()
+    ]
+    return table(("output", "", "error", "bound"), lines, right=(2, 3))
 
 
 def _own_inputs(
@@ -126,10 +127,10 @@ def _own_inputs(
     from accelc.frontend import load_model
     from accelc.inputs import data_beside, random_feeds
 
-    if model.is_dir():
+    if is_artifact(model):
         graph: Any = exe.model
         if graph is None:
-            raise UsageError(f"{model} does not hold its graph", fix="give inputs with --data FILE.npz")
+            raise UsageError(f"{model} does not hold its graph", fix="give inputs with --input FILE.npz")
         beside: list[dict[str, np.ndarray]] = []
     else:
         graph = load_model(model).model
