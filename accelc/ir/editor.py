@@ -281,8 +281,12 @@ class Editor:
         """After a rewrite: the last node made takes the name of the root it replaced, if that is gone."""
         made = [node for node in self.created if node.graph is not None]
         if made and made[-1].name != root_name:
-            self._node_names.discard(str(made[-1].name))
-            made[-1].name = root_name
+            name, made[-1].name = made[-1].name, root_name
+            taken = next((node for node in made[:-1] if node.name == root_name), None)
+            if taken is None:
+                self._node_names.discard(str(name))
+            else:
+                taken.name = name  # the root had no name of its own, and an earlier node took it
         self.created.clear()
 
     def _touch_around(self, value: ir.Value) -> None:
