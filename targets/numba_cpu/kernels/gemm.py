@@ -19,11 +19,19 @@ from collections.abc import Sequence
 from accelc.errors import ArtifactError, CallError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Binding, Family, KernelSource, Params, Tensor
-from accelc.targets.numba_cpu.kernels.gemm_text import ANY, COLUMNS, PACKED, ROWS, STRIDED, bind_product, itemsize_of, kernel_text
+from accelc.targets.numba_cpu.kernels.gemm_text import (
+    ANY,
+    COLUMNS,
+    PACKED,
+    ROWS,
+    STRIDED,
+    bind_product,
+    itemsize_of,
+    kernel_text,
+)
+from accelc.targets.numba_cpu.kernels.operands import broadcast, check_operands, check_tile, collapse
 from accelc.targets.numba_cpu.kernels.schedule import plan
-from accelc.targets.numba_cpu.kernels.tiles import DTYPES, Epilogue, check_epilogue, tile_of
-
-Strides = list[tuple[int, ...]]
+from accelc.targets.numba_cpu.kernels.tiles import Epilogue, check_epilogue, tile_of
 
 
 class Gemm(Family):
@@ -71,7 +79,7 @@ class Gemm(Family):
         self._check_extents(params, a, b, c, depth, tile.nr)
         shape = c.shape[:column] + c.shape[column + 1 :]
         rows = [_row_strides(tensor, c.shape, column) for tensor in (a, c, *operands)]
-        b_rows = (0,) * (rank - 1) if packed else (*_broadcast(b, (*c.shape[:-2], *b.shape[-2:]))[: rank - 2], 0)
+        b_rows = (0,) * (rank - 1) if packed else (*broadcast(b, (*c.shape[:-2], *b.shape[-2:]))[: rank - 2], 0)
         shape, (a_s, c_s, b_s, *op_s) = collapse(shape, [rows[0], rows[1], b_rows, *rows[2:]])
         height = shape[-1] if shape else 1
         if b_s and b_s[-1] != 0:
@@ -121,27 +129,6 @@ class Gemm(Family):
             raise CallError("matrix product: B's rows are not contiguous", why=f"strides {b.strides}")
 
 
-def check_tile(params: Params) -> None:
-    """Raise ArtifactError unless dtype and tile are known ones."""
-    if params.get("dtype") not in DTYPES:
-        raise ArtifactError(f"matrix product of {params.get('dtype')!r}", why=f"one of {', '.join(DTYPES)}")
-    for name, top in (("mr", 14), ("nv", 4)):
-        value = params.get(name)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= top:
-            raise ArtifactError(f"register tile: {name} is {value!r}", why=f"an integer from 1 to {top}")
-
-
-def check_operands(params: Params, operands: Sequence[Tensor], shape: tuple[int, ...], column: int) -> None:
-    """Raise CallError unless every ``vector`` operand is contiguous along the columns."""
-    kinds = params.get("kinds", ())
-    if len(operands) != len(kinds):
-        raise CallError("an epilogue lacks an operand", why=f"{len(operands)} of {len(kinds)}")
-    for kind, tensor in zip(kinds, operands, strict=True):
-        stride = _broadcast(tensor, shape)[column]
-        if shape[column] > 1 and stride != (1 if kind == "vector" else 0):
-            raise CallError("an epilogue operand does not lie as its kernel needs", why=f"{kind}, stride {stride}")
-
-
 def _with_all_dims(
     params: Params, a: Tensor, c: Tensor, operands: list[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -163,23 +150,6 @@ def _insert(tensor: Tensor) -> Tensor:
     )
 
 
-def _broadcast(tensor: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of ``tensor`` as if it had ``shape``: 0 along dims that it repeats.
-
-    Raises:
-        CallError: it does not broadcast to ``shape``.
-    """
-    missing = len(shape) - len(tensor.shape)
-    if missing < 0:
-        raise CallError(f"shape {tensor.shape} does not broadcast to {shape}")
-    strides = [0] * missing
-    for extent, stride, wanted in zip(tensor.shape, tensor.strides, shape[missing:], strict=True):
-        if extent not in (1, wanted):
-            raise CallError(f"shape {tensor.shape} does not broadcast to {shape}")
-        strides.append(0 if extent == 1 else stride)
-    return tuple(strides)
-
-
 def _row_strides(tensor: Tensor, shape: tuple[int, ...], column: int) -> tuple[int, ...]:
     """Strides along the dims of ``shape`` other than ``column``, broadcast."""
     whole = tensor
@@ -188,21 +158,7 @@ def _row_strides(tensor: Tensor, shape: tuple[int, ...], column: int) -> tuple[i
         whole = tensor._replace(shape=(*tensor.shape[:column], 1, *tensor.shape[column + 1 :]))
     elif column == len(shape) - 1 and tensor.shape:
         whole = tensor._replace(shape=(*tensor.shape[:-1], 1))
-    strides = _broadcast(whole, shape)
+    strides = broadcast(whole, shape)
     return strides[:column] + strides[column + 1 :]
 
 
-def collapse(shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides]:
-    """Merge adjacent dims that every operand walks with one stride; dims of extent 1 go."""
-    dims = [i for i, extent in enumerate(shape) if extent != 1]
-    extents: list[int] = []
-    merged: list[list[int]] = []
-    for i in dims:
-        step = [s[i] for s in strides]
-        if merged and all(outer == inner * shape[i] for outer, inner in zip(merged[-1], step, strict=True)):
-            extents[-1] *= shape[i]
-            merged[-1] = step
-        else:
-            extents.append(shape[i])
-            merged.append(step)
-    return tuple(extents), [tuple(step[k] for step in merged) for k in range(len(strides))]

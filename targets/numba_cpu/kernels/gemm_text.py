@@ -37,7 +37,7 @@ them), segments (offset, length), and where rows are pixels the extents and stri
 def kernel_text(tile: Tile, dtype: str, rows: str, b: str, epilogue: Epilogue) -> str:
     """Text of the kernel for a tile, dtype, row kind, panel kind and epilogue."""
     out = ['"""Matrix product in register tiles; see kernels/gemm_text.py."""', ""]
-    for m in range(1, tile.mr + 1):
+    for m in tile.variants(rows == COLUMNS):
         out += [*rows_text(tile, m, epilogue, rows == COLUMNS), ""]
     out += [*finish_text(tile, epilogue), ""]
     if rows == PIXELS:
@@ -86,6 +86,10 @@ def _main_text(tile: Tile, dtype: str, rows: str, b: str, epilogue: Epilogue) ->
         out += ["        pixel_offsets(rows, at(d, row_at), row0, nrows)"]
     else:
         out += ["        for i in range(nrows):", "            put(rows, i, (row0 + i) * row_at)"]
+    out += [
+        "        for i in range(nrows, mc):",
+        "            put(rows, i, get(rows, nrows - 1))",
+    ]
     return out + _loops_text(tile, pointer, b, epilogue, rows == COLUMNS)
 
 
@@ -116,13 +120,12 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: b
         panel = f"at(packed, (p - first_panel) * depth * {nr})"
     else:
         panel = f"at(pb, p * panel_size + k0 * {nr})"
-    direct = "1 if last == 1 and cols == " + str(nr) + " else 0" if epilogue.cheap else "0"
+    direct = f"1 if last == 1 and cols == {nr} and m == {mr} else 0" if epilogue.cheap else "0"
     out += [
         "            for p in range(first_panel, last_panel):",
         f"                cols = {nr} if p * {nr} + {nr} <= width else width - p * {nr}",
         f"                bp = {panel}",
-        f"                direct = {direct}",
-        "                i = 0",
+                "                i = 0",
         "                while i < nrows:",
         "                    m = nrows - i",
         # One or two rows leave the FMA units idle: share the last rows out evenly between two tiles.
@@ -130,6 +133,7 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: b
         f"                        m = {mr}",
         f"                    elif m > {mr}:",
         "                        m = (m + 1) // 2",
+        f"                    direct = {direct}",
         f"                    pt = at(part, keep * ((p - first_panel) * mc + i) * {nr})",
         f"                    pc = at(pc0, (row0 + i) * ldc + p * {nr})",
     ]
@@ -138,7 +142,7 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: b
         out += [f"                    e{k} = at(g{k}, (row0 + i) * l{k}{column})"]
     out += dispatch_text(tile, epilogue, columns, " " * 20)
     out += [
-        f"                    if last == 1 and (direct == 0 or m < {mr}):",
+        "                    if last == 1 and direct == 0:",
         f"                        finish(pt, m, cols, pc, ldc{epilogue.arguments})",
         "                    i += m",
     ]
@@ -251,7 +255,7 @@ def bind_product(
         "panels": schedule.panels, "mc": schedule.mc, "row_blocks": schedule.row_blocks, "group": schedule.group,
         "groups": schedule.groups, "nbatch": len(batch), "batch_at": tables_at,
         "nblocks": len(schedule.blocks), "blocks_at": blocks_at, "segments_at": segments_at, "keep": keep,
-        "part_at": part_at, "pack_at": pack_at, "row_at": pixels_at, "panel_size": 0, "bk": 0, "bn": 0, **words,
+        "part_at": part_at, "pack_at": pack_at, "row_at": pixels_at, "panel_size": 0, "ks": 1, "bk": 0, "bn": 0, **words,
     }  # fmt: skip
     head: list[int | Address] = [fixed[name] for name in WORDS]
     for tensor, stride in operands:

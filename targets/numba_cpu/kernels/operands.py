@@ -1,161 +1,65 @@
-"""How a kernel reads the operands of an expression along a row: vector and scalar loads by access kind.
-
-Access kinds, literal in the text, say how an operand goes along the innermost dim: ``unit`` (stride 1), ``zero``
-(one element for the whole row) and ``any`` (a stride known at run time).
-"""
+"""Operands of products: checks, broadcasting and walking several dims with one stride."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from accelc.errors import ArtifactError
-from accelc.targets.numba_cpu.isa import Isa
-from accelc.targets.numba_cpu.kernels import expr_emit
-from accelc.targets.numba_cpu.kernels.expr import Expr
-from accelc.targets.numba_cpu.kernels.text import POINTERS, scalar_load
+from accelc.errors import ArtifactError, CallError
+from accelc.targets.numba_cpu.kernels.base import Params, Tensor
+from accelc.targets.numba_cpu.kernels.tiles import DTYPES
 
-ACCESS = ("unit", "zero", "any")
-
-VECTOR_HELPERS = """
-@inline
-def vload_any(p, o, s):
-    if s == 1:
-        return vload(p, o)
-    if s == 0:
-        return vget(p, o)
-    return vloads(p, o, s)
-
-@inline
-def vload_any_m(p, o, s, count):
-    if s == 1:
-        return vloadm(p, o, count)
-    v = vget(p, o)
-    if s != 0:
-        for lane in range(1, count):
-            v = vsetlane(v, lane, get(p, o + lane * s))
-    return v
-"""
+Strides = list[tuple[int, ...]]
 
 
-@dataclass(frozen=True)
-class Operands:
-    """The operands of an expression in a kernel.
+def check_tile(params: Params) -> None:
+    """Raise ArtifactError unless dtype and tile are known ones."""
+    if params.get("dtype") not in DTYPES:
+        raise ArtifactError(f"matrix product of {params.get('dtype')!r}", why=f"one of {', '.join(DTYPES)}")
+    for name, top in (("mr", 14), ("nv", 4)):
+        value = params.get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= top:
+            raise ArtifactError(f"register tile: {name} is {value!r}", why=f"an integer from 1 to {top}")
 
-    Args:
-        expr: What is computed from them.
-        access: Access kind of each operand, by its number.
+
+def check_operands(params: Params, operands: Sequence[Tensor], shape: tuple[int, ...], column: int) -> None:
+    """Raise CallError unless every ``vector`` operand is contiguous along the columns."""
+    kinds = params.get("kinds", ())
+    if len(operands) != len(kinds):
+        raise CallError("an epilogue lacks an operand", why=f"{len(operands)} of {len(kinds)}")
+    for kind, tensor in zip(kinds, operands, strict=True):
+        stride = broadcast(tensor, shape)[column]
+        if shape[column] > 1 and stride != (1 if kind == "vector" else 0):
+            raise CallError("an epilogue operand does not lie as its kernel needs", why=f"{kind}, stride {stride}")
+
+
+def broadcast(tensor: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of ``tensor`` as if it had ``shape``: 0 along dims that it repeats.
+
+    Raises:
+        CallError: it does not broadcast to ``shape``.
     """
+    missing = len(shape) - len(tensor.shape)
+    if missing < 0:
+        raise CallError(f"shape {tensor.shape} does not broadcast to {shape}")
+    strides = [0] * missing
+    for extent, stride, wanted in zip(tensor.shape, tensor.strides, shape[missing:], strict=True):
+        if extent not in (1, wanted):
+            raise CallError(f"shape {tensor.shape} does not broadcast to {shape}")
+        strides.append(0 if extent == 1 else stride)
+    return tuple(strides)
 
-    expr: Expr
-    access: tuple[str, ...]
 
-    @classmethod
-    def read(cls, params: Mapping[str, Any], expr_key: str = "expr", access_key: str = "access") -> Operands:
-        """The operands that call parameters describe; ``check`` must have let them through."""
-        return cls(Expr.from_json(params[expr_key]), tuple(params[access_key]))
-
-    @classmethod
-    def check(cls, params: Mapping[str, Any], expr_key: str = "expr", access_key: str = "access") -> Operands:
-        """Read and validate.
-
-        Raises:
-            ArtifactError: The parameters are malformed.
-        """
-        try:
-            operands = cls.read(params, expr_key, access_key)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArtifactError(
-                "malformed kernel parameters", why=f"no expression in {expr_key!r}"
-            ) from error
-        expr_emit.check(operands.expr)
-        if any(access not in ACCESS for access in operands.access):
-            raise ArtifactError("malformed kernel parameters", why=f"{access_key!r} holds an unknown kind")
-        if any(k >= len(operands.access) for k in operands.used):
-            raise ArtifactError("malformed kernel parameters", why=f"{access_key!r} is too short")
-        return operands
-
-    @property
-    def used(self) -> list[int]:
-        """Numbers of the operands that matter."""
-        return expr_emit.used_operands(self.expr)
-
-    def streams(self) -> tuple[str, ...]:
-        """Stream name of each operand that matters."""
-        return tuple(f"x{k}" for k in self.used)
-
-    def vector_dtype(self) -> str | None:
-        """Dtype whose lanes the vectors have; None if scalar code is needed."""
-        if not expr_emit.can_vectorize(self.expr):
-            return None
-        dtype = expr_emit.vector_dtype(self.expr)
-        strided = (self.expr.operand_dtype(k) for k in self.used if self.access[k] == "any")
-        # Strided loads exist for the natural lane count only.
-        return dtype if all(found == dtype for found in strided) else None
-
-    def pointers(self, words: Sequence[int], indent: str) -> list[str]:
-        """Statements that make pointer ``p_x<k>`` from the word of each operand that matters."""
-        return [
-            f"{indent}p_x{k} = {POINTERS[self.expr.operand_dtype(k)]}(get(d, {word}))"
-            for k, word in zip(self.used, words, strict=True)
-        ]
-
-    def hoisted(self, indent: str, lanes: int) -> list[str]:
-        """Statements before a row's vector loop: operands that are one element for the whole row."""
-        return [
-            f"{indent}v_x{k} = {self._as_vector(k, f'vgetn(p_x{k}, o_x{k}, {lanes})')}"
-            for k in self.used
-            if self.access[k] == "zero"
-        ]
-
-    def hoisted_scalars(self, indent: str) -> list[str]:
-        """The same for scalar loops."""
-        return [
-            f"{indent}v_x{k} = {scalar_load(self.expr.operand_dtype(k), f'p_x{k}', f'o_x{k}')}"
-            for k in self.used
-            if self.access[k] == "zero"
-        ]
-
-    def vector(self, at: str, lanes: int, indent: str, prefix: str, count: str = "") -> tuple[list[str], str]:
-        """Statements that compute the expression for the lanes from ``at`` on (only ``count`` of them if given).
-
-        The inner stride of an ``any`` operand is the variable ``t_x<k>``.
-        """
-        lines, names = [], [""] * (max(self.used, default=-1) + 1)
-        for k in self.used:
-            if self.access[k] == "zero":
-                names[k] = f"v_x{k}"
-                continue
-            names[k] = f"{prefix}x{k}"
-            if self.access[k] == "unit":
-                tail = f"vloadmn(p_x{k}, o_x{k} + {at}, {count}, {lanes})"
-                text = tail if count else f"vloadn(p_x{k}, o_x{k} + {at}, {lanes})"
-            else:
-                place = f"p_x{k}, o_x{k} + ({at}) * t_x{k}, t_x{k}"
-                text = f"vload_any_m({place}, {count})" if count else f"vload_any({place})"
-            lines.append(f"{indent}{names[k]} = {self._as_vector(k, text)}")
-        more, result = expr_emit.vector_lines(self.expr, names, prefix, indent)
-        return lines + more, result
-
-    def scalar(self, at: str, indent: str, prefix: str) -> tuple[list[str], str]:
-        """Statements that compute the expression for the element at ``at``."""
-        lines, names = [], [""] * (max(self.used, default=-1) + 1)
-        for k in self.used:
-            if self.access[k] == "zero":
-                names[k] = f"v_x{k}"
-                continue
-            names[k] = f"{prefix}x{k}"
-            step = f" * t_x{k}" if self.access[k] == "any" else ""
-            text = scalar_load(self.expr.operand_dtype(k), f"p_x{k}", f"o_x{k} + ({at}){step}")
-            lines.append(f"{indent}{names[k]} = {text}")
-        more, result = expr_emit.scalar_lines(self.expr, names, prefix, indent)
-        return lines + more, result
-
-    def _as_vector(self, k: int, text: str) -> str:
-        return f"vcast_mask({text})" if self.expr.operand_dtype(k) == "bool" else text
-
-    def lanes(self, isa: Isa) -> int:
-        """Lane count of the vectors; 0 if scalar code is needed."""
-        dtype = self.vector_dtype()
-        return isa.lanes(dtype) if dtype else 0
+def collapse(shape: tuple[int, ...], strides: Strides) -> tuple[tuple[int, ...], Strides]:
+    """Merge adjacent dims that every operand walks with one stride; dims of extent 1 go."""
+    dims = [i for i, extent in enumerate(shape) if extent != 1]
+    extents: list[int] = []
+    merged: list[list[int]] = []
+    for i in dims:
+        step = [s[i] for s in strides]
+        if merged and all(outer == inner * shape[i] for outer, inner in zip(merged[-1], step, strict=True)):
+            extents[-1] *= shape[i]
+            merged[-1] = step
+        else:
+            extents.append(shape[i])
+            merged.append(step)
+    return tuple(extents), [tuple(step[k] for step in merged) for k in range(len(strides))]

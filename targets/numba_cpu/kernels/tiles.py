@@ -8,7 +8,6 @@ each kernel row (or tap), its rows being output pixels. So one text serves both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from accelc.errors import ArtifactError
@@ -19,9 +18,6 @@ from accelc.targets.numba_cpu.kernels.expr import Expr
 
 DTYPES: dict[str, tuple[str, str]] = {"float32": ("ptr_f32", "f32"), "float64": ("ptr_f64", "f64")}
 """Pointer maker and element name for each dtype of these kernels."""
-
-UNROLL = 4
-"""Steps of the reduction written out; also keeps LLVM from unrolling by itself, which costs it registers."""
 
 CHEAP_STEPS = 12
 """Epilogues of up to so many steps are repeated for each accumulator; longer ones run in a loop over the tile."""
@@ -38,6 +34,12 @@ class Tile:
     mr: int
     nv: int
     lanes: int
+
+    def variants(self, exact: bool) -> list[int]:
+        """Numbers of rows for which there is code, descending; unless ``exact``, others compute a row twice."""
+        if exact:
+            return list(range(self.mr, 0, -1))
+        return sorted({self.mr, -(-2 * self.mr // 3), -(-self.mr // 3), 1}, reverse=True)
 
     @property
     def nr(self) -> int:
@@ -167,11 +169,12 @@ def rows_text(tile: Tile, m: int, epilogue: Epilogue, columns: bool) -> list[str
         out += [f"    u{u}_{i}_{j} = vzero(bp)" for i, j in cells]
     out += ["    for s in range(s0, s1):", "        o = get(d, 2 * s)", "        n = get(d, 2 * s + 1)"]
     out += [f"        q{i} = at(r{i}, o)" for i in range(1 if columns else m)]
-    out += [f"        whole = n - n % {UNROLL}", f"        for k in range(0, whole, {UNROLL}):"]
-    for u in range(UNROLL):
-        prefix = f"u{u % sets}_" if u % sets else "c"
-        out += _step(tile, m, f"(k + {u})" if u else "k", prefix, columns, " " * 12)
-    out += ["        for k in range(whole, n):", *_step(tile, m, "k", "c", columns, " " * 12)]
+    if sets > 1:
+        out += [f"        whole = n - n % {sets}", f"        for k in range(0, whole, {sets}):"]
+        for u in range(sets):
+            out += _step(tile, m, f"(k + {u})" if u else "k", f"u{u}_" if u else "c", columns, " " * 12)
+    out += [f"        for k in range({'whole, ' if sets > 1 else ''}n):"]
+    out += _step(tile, m, "k", "c", columns, " " * 12)
     out += [f"        bp = at(bp, n * {nr})"]
     for u in range(1, sets):
         out += [f"    c{i}_{j} = vadd(c{i}_{j}, u{u}_{i}_{j})" for i, j in cells]
@@ -214,11 +217,15 @@ def finish_text(tile: Tile, epilogue: Epilogue) -> list[str]:
 
 
 def dispatch_text(tile: Tile, epilogue: Epilogue, columns: bool, indent: str) -> list[str]:
-    """The call of the right ``tile<m>`` for ``m`` rows whose offsets are in ``rows`` from index ``i`` on."""
+    """The call of the right ``tile<m>`` for ``m`` rows whose offsets are in ``rows`` from index ``i`` on.
+
+    ``rows`` holds a valid offset for every row of the last tile, so a variant may compute more rows than asked.
+    """
     out: list[str] = []
-    for m in range(tile.mr, 0, -1):
-        word = "if" if m == tile.mr else "elif" if m > 1 else "else"
-        out.append(f"{indent}{word}:" if word == "else" else f"{indent}{word} m == {m}:")
+    variants = tile.variants(columns)
+    for m, below in zip(variants, [*variants[1:], 0], strict=True):
+        word = "if" if m == tile.mr else "elif"
+        out.append(f"{indent}{word} m > {below}:" if below else f"{indent}else:")
         if columns:
             rows = "at(pa, get(rows, i)), ks"
         else:
@@ -226,8 +233,3 @@ def dispatch_text(tile: Tile, epilogue: Epilogue, columns: bool, indent: str) ->
         tail = f", direct, pc, ldc{epilogue.arguments}" if m == tile.mr and epilogue.cheap else ""
         out.append(f"{indent}    tile{m}({rows}, bp, segments, s0, s1, pt, first{tail})")
     return out
-
-
-def operand_names(kinds: Sequence[str]) -> range:
-    """Numbers of the epilogue operands."""
-    return range(1, len(kinds) + 1)
