@@ -54,6 +54,15 @@ def check(expr: Expr) -> None:
             raise ArtifactError("malformed kernel expression", where=f"step {number}", why=why)
 
 
+def step_error(op: str, args: Sequence[str], dtype: str) -> str:
+    """Why ``op`` on operands of dtypes ``args`` does not give ``dtype``; empty if it does."""
+    if op not in OPS:
+        return f"unknown op {op!r}"
+    if len(args) != OPS[op].arity:
+        return f"{op} takes {OPS[op].arity} earlier steps"
+    return _typing_error(op, OPS[op], args, dtype)
+
+
 def _step_error(step: Step, dtype: str, dtypes: Sequence[str], seen: dict[int, str]) -> str:
     """What is wrong with a step; empty if nothing is."""
     if not step or not isinstance(step[0], str):
@@ -65,12 +74,9 @@ def _step_error(step: Step, dtype: str, dtypes: Sequence[str], seen: dict[int, s
         return "" if seen.setdefault(args[0], dtype) == dtype else "an operand has two dtypes"
     if op == "const":
         return "" if len(args) == 1 and _is_literal(args[0], dtype) else f"a literal is no {dtype}"
-    if op not in OPS:
-        return f"unknown op {op!r}"
-    info = OPS[op]
-    if len(args) != info.arity or not all(_is_number(arg) and 0 <= arg < len(dtypes) for arg in args):
-        return f"{op} takes {info.arity} earlier steps"
-    return _typing_error(op, info, [dtypes[arg] for arg in args], dtype)
+    if op in OPS and not all(_is_number(arg) and 0 <= arg < len(dtypes) for arg in args):
+        return f"{op} takes {OPS[op].arity} earlier steps"
+    return step_error(op, [dtypes[arg] for arg in args] if op in OPS else [], dtype)
 
 
 def _typing_error(op: str, info: OpInfo, args: Sequence[str], dtype: str) -> str:

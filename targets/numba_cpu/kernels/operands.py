@@ -29,7 +29,9 @@ def check_operands(params: Params, operands: Sequence[Tensor], shape: tuple[int,
     for kind, tensor in zip(kinds, operands, strict=True):
         stride = broadcast(tensor, shape)[column]
         if shape[column] > 1 and stride != (1 if kind == "vector" else 0):
-            raise CallError("an epilogue operand does not lie as its kernel needs", why=f"{kind}, stride {stride}")
+            raise CallError(
+                "an epilogue operand does not lie as its kernel needs", why=f"{kind}, stride {stride}"
+            )
 
 
 def broadcast(tensor: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
