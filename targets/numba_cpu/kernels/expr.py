@@ -99,6 +99,10 @@ class ExprBuilder:
         """Dtype of a step."""
         return self._dtypes[step]
 
+    def step(self, number: int) -> Step:
+        """A step added before."""
+        return self._steps[number]
+
     def build(self, result: int) -> Expr:
         """The finished expression."""
         return Expr(tuple(self._steps), tuple(self._dtypes), result)
