@@ -6,6 +6,7 @@ The warm path (all kernels on disk) imports llvmlite but not Numba.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -186,10 +187,8 @@ class _Workers:
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
-                    try:
+                    with contextlib.suppress(OSError):  # unflushed text to a process that is gone
                         stream.close()
-                    except OSError:
-                        pass  # unflushed text to a process that is gone
 
     def compile(self, sources: Sequence[KernelSource]) -> Iterator[tuple[KernelSource, bytes]]:
         """Yield finished kernels in the order they finish; those of a worker that dies are left out."""
@@ -226,7 +225,8 @@ class _Workers:
 
     def _ask(self, process: subprocess.Popen[str], source: KernelSource) -> dict[str, Any]:
         """One task to one worker; ValueError or OSError if it died."""
-        assert process.stdin is not None and process.stdout is not None
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("the worker has no pipes")
         task = {"name": source.name, "text": source.text, "isa": self._isa}
         process.stdin.write(json.dumps(task) + "\n")
         process.stdin.flush()
