@@ -32,9 +32,10 @@ def model_facts(model: ir.Model) -> dict[str, Any]:
 def manifest_facts(exe: Executable, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What goes into the manifest: the same for every compile of the same input."""
     memory = exe.memory_plan
+    own = exe.summary if hasattr(exe, "summary") else {}
     return {
         **facts,
-        "kernels": exe.summary.get("kernels", 0) if hasattr(exe, "summary") else 0,
+        "kernels": own.get("kernels", facts["nodes"]["after"]),
         "memory": asdict(memory),
         "fallbacks": list(exe.fallbacks),
         "inputs": [_spec(spec) for spec in exe.inputs],

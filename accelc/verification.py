@@ -67,8 +67,9 @@ def verify_executable(
         exe: The compiled model.
         original: What the user gave: the file itself where there is one, so that the import is checked too.
         imported: The imported model, before any pass; tells inputs and their uses.
-        sets: Input sets; models with free dims get at least two sizes.
-        data: The user's inputs, one set or several.
+        sets: Input sets; models with free dims get at least two, of different sizes.
+        data: The user's inputs, one set or several; without them test data beside the model, then
+            random ones.
         seed: Seed of random inputs.
         progress: Told what is being done.
 
@@ -93,26 +94,26 @@ def prepare(
     if reason:
         return Cases(reason=reason)
     given = checked_data(imported, data) if data is not None else []
+    free = any(not isinstance(d, int) for value in model_inputs(imported) for d in dims_of(value) or (None,))
+    wanted = 0 if given else max(sets, 2) if free else sets
     if not given and isinstance(original, str | Path):
-        given = list(data_beside(Path(original), imported))[: max(sets, 1)]
+        given = list(data_beside(Path(original), imported))[:sets]
     if progress is not None:
         progress("onnxruntime")
     oracle = _Oracles(original, imported)
     found = Cases(floor=_precision_floor(imported))
     try:
-        if given:
-            found.cases += [Case(feeds, *oracle(feeds)) for feeds in given]
-        else:
-            _random_cases(oracle, imported, sets, seed, found)
+        found.cases += [Case(feeds, *oracle(feeds)) for feeds in given]
+        _random_cases(oracle, imported, wanted - len(given), seed, found)
     except UnsupportedError as error:
         found.reason = f"{error.what}: {error.why}" if error.why else error.what
     return found
 
 
 def _random_cases(oracle: _Oracles, imported: ir.Model, sets: int, seed: int, found: Cases) -> None:
-    free = any(not isinstance(d, int) for value in model_inputs(imported) for d in dims_of(value) or (None,))
+    """Add random cases; a draw that the oracle rejects is drawn again, with larger sizes."""
     first = 0
-    for index in range(max(sets, 2) if free else sets):
+    for index in range(sets):
         for attempt in range(first, ATTEMPTS):
             feeds = random_feeds(imported, seed=seed + index, setting=index, attempt=attempt)
             try:

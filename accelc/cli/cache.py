@@ -1,0 +1,92 @@
+"""``accelc cache``: the folder of compiled kernels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accelc.cli import options as opt
+from accelc.cli.output import emit_json, progress, rows, size_text
+
+app = typer.Typer(
+    help="Look at, empty or fill the folder of compiled kernels.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+def info(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
+    """Show where the cache is and how full."""
+    from accelc.targets.numba_cpu.object_cache import ObjectCache
+
+    stats = ObjectCache(cache_dir).stats()
+    if as_json:
+        emit_json({"cache": asdict(stats)})
+        return
+    limit = f"{size_text(stats.total_bytes)} of {size_text(stats.limit_bytes)}"
+    writable = "yes" if stats.writable else "no: kernels that are missing are compiled again in every process"
+    pairs = [
+        ("folder", stats.folder),
+        ("kernels", str(stats.objects)),
+        ("size", limit),
+        ("writable", writable),
+    ]
+    print(rows(pairs, indent=0))
+
+
+@app.command()
+def clear(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
+    """Remove all compiled kernels; they are compiled again when needed."""
+    from accelc.targets.numba_cpu.object_cache import ObjectCache
+
+    cache = ObjectCache(cache_dir)
+    before = cache.stats()
+    removed = cache.clear()
+    if as_json:
+        emit_json({"folder": before.folder, "removed": removed, "bytes": before.total_bytes})
+    else:
+        print(f"removed {removed} kernels, {size_text(before.total_bytes)}, from {before.folder}")
+
+
+@app.command()
+def warm(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL...", help="Models whose kernels are wanted.")
+    ],
+    level: opt.Level = 2,
+    dim: opt.Dims = None,
+    allow_links: opt.AllowLinks = None,
+    cache_dir: opt.CacheDir = None,
+    vector_bits: opt.VectorBits = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Compile the kernels of models into the cache, so that later compiles and loads find them."""
+    from dataclasses import replace
+
+    from accelc.driver import run_request
+    from accelc.targets.numba_cpu.object_cache import ObjectCache
+
+    before = ObjectCache(cache_dir).stats()
+    with progress(not as_json) as show:
+        for model in models:
+            request = opt.build_request(
+                model,
+                level=level,
+                passes=None,
+                pass_from=None,
+                max_fold_bytes=None,
+                dims=opt.parse_dims(dim),
+                verify=0,
+                allow_links=allow_links,
+                cache_dir=cache_dir,
+                vector_bits=vector_bits,
+            )
+            run_request(replace(request, progress=show))
+    after = ObjectCache(cache_dir).stats()
+    added = after.objects - before.objects
+    if as_json:
+        emit_json({"models": [str(model) for model in models], "added": added, "cache": asdict(after)})
+    else:
+        print(f"added {added} kernels; {after.folder} has {after.objects}, {size_text(after.total_bytes)}")

@@ -1,0 +1,67 @@
+"""``accelc passes``: what passes there are, and in which order a level runs them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from accelc.cli import options as opt
+from accelc.cli.output import emit_json, table
+from accelc.errors import AccelcError
+
+app = typer.Typer()
+
+
+@app.command()
+def list_passes(
+    level: Annotated[
+        int | None, typer.Option("-O", min=0, max=3, help="Only this level's, in order.")
+    ] = None,
+    as_json: opt.Json = False,
+) -> None:
+    """List the passes, each with what it does."""
+    from accelc.passes import names
+    from accelc.pipeline import LEVELS, Pipeline
+
+    chosen = Pipeline.default(level).names() if level is not None else names()
+    found = [_facts(name, [n for n, steps in enumerate(LEVELS) if name in steps]) for name in chosen]
+    if as_json:
+        emit_json({"level": level, "passes": found})
+        return
+    lines = [
+        (
+            f["name"],
+            ",".join(f"O{n}" for n in f["levels"]) or "-",
+            "lossy" if f["lossy"] else "",
+            f["summary"],
+        )
+        for f in found
+    ]
+    print(table(("pass", "levels", "", "what it does"), lines))
+
+
+def _facts(name: str, levels: list[int]) -> dict[str, Any]:
+    import dataclasses
+    import inspect
+
+    from accelc.passes import pass_class
+
+    try:
+        cls = pass_class(name)
+    except (AccelcError, ImportError, AttributeError) as error:  # one broken pass does not hide the others
+        return {
+            "name": name,
+            "levels": levels,
+            "lossy": False,
+            "summary": f"cannot be loaded: {error}",
+            "options": {},
+        }
+    doc = inspect.getdoc(cls) or ""
+    options = {f.name: f.default for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+    shown = {
+        key: value if isinstance(value, int | float | str | bool) else str(value)
+        for key, value in options.items()
+    }
+    summary = doc.split("\n", 1)[0]
+    return {"name": name, "levels": levels, "lossy": cls.lossy, "summary": summary, "options": shown}
