@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from accelc.benchmark import Ratio, Runner, Timing, accelc_runner, opponent, ratio, time_interleaved
+from accelc.benchmark import (
+    Ratio,
+    Runner,
+    Timing,
+    accelc_runner,
+    check_known,
+    opponent,
+    ratio,
+    time_interleaved,
+)
 from accelc.errors import UsageError
 from accelc.ir.shapes import dims_of, symbols_in
 from accelc.machine import facts, peak_rss_bytes
@@ -85,6 +94,8 @@ def bench_model(
     """
     if not threads or min(threads) < 1:
         raise UsageError("no thread count to time", fix="--threads 1,2")
+    for name in vs:
+        check_known(name)
     is_artifact = source.is_dir()
     if is_artifact and vs and original is None:
         raise UsageError(

@@ -260,6 +260,12 @@ OPPONENTS: Mapping[str, Callable[..., Runner]] = {
 }
 
 
+def check_known(name: str) -> None:
+    """Raise UsageError unless ``name`` is a system that accelc can be compared with."""
+    if name not in OPPONENTS:
+        raise UsageError(f"cannot compare with {name!r}", fix=f"known systems: {', '.join(OPPONENTS)}")
+
+
 def opponent(
     name: str, model: str | Path | bytes, feeds: Mapping[str, np.ndarray], *, threads: int = 1
 ) -> Runner:
@@ -269,8 +275,7 @@ def opponent(
         UsageError: Unknown, or not installed.
         UnsupportedError: It cannot load or run this model.
     """
-    if name not in OPPONENTS:
-        raise UsageError(f"cannot compare with {name!r}", fix=f"known systems: {', '.join(OPPONENTS)}")
+    check_known(name)
     try:
         return OPPONENTS[name](model, feeds, threads=threads)
     except UsageError:

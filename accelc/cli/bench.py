@@ -125,12 +125,16 @@ def machine_lines(report: Report) -> list[str]:
 
 def ratio_line(one: Ratio) -> str:
     """``accelc is 1.23x as fast as onnxruntime, 1 thread (p10 to p90 of rounds: 1.20 to 1.26)``."""
-    spread = f"(p10 to p90 of rounds: {one.p10:.2f} to {one.p90:.2f})"
+    spread = f"(p10 to p90 of rounds: {_factor(one.p10)} to {_factor(one.p90)})"
     count = f"{one.subject_threads} thread{'s' if one.subject_threads != 1 else ''}"
     if one.subject == one.baseline:
         other = f"on {one.baseline_threads}"
-        return f"{one.subject} on {count} is {one.median:.2f}x as fast as {other} {spread}"
-    return f"{one.subject} is {one.median:.2f}x as fast as {one.baseline}, {count} {spread}"
+        return f"{one.subject} on {count} is {_factor(one.median)}x as fast as {other} {spread}"
+    return f"{one.subject} is {_factor(one.median)}x as fast as {one.baseline}, {count} {spread}"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def duration_text(ms: float) -> str:
