@@ -32,7 +32,7 @@ CLEAN: tuple[str, ...] = (
     "matmul-add-to-gemm",
     "eliminate-dead",
 )
-"""Fewer nodes, same ops: folding, no-ops, chains, common subexpressions, weights that absorb their neighbours."""
+"""Folding, no-ops, chains, common subexpressions, weights that absorb their neighbours."""
 
 RECOVER: tuple[str, ...] = (
     "recover-layer-norm",
@@ -232,6 +232,11 @@ def _run_one(pass_: Pass, model: ir.Model, ctx: PassContext, verify_each: bool) 
     record = PassRecord(str(pass_), nodes_before=count_nodes(model))
     ctx.record = record
     ctx.trace.records.append(record)
+    expect = None
+    if verify_each:
+        from accelc.ir.verify import signature, verify
+
+        expect = signature(model)
     start = time.perf_counter()
     try:
         ctx.check_time(f"pass {pass_}")
@@ -240,9 +245,7 @@ def _run_one(pass_: Pass, model: ir.Model, ctx: PassContext, verify_each: bool) 
         record.ms = (time.perf_counter() - start) * 1e3
     record.nodes_after = count_nodes(result)
     if verify_each:
-        from accelc.ir.verify import verify
-
-        verify(result, after=str(pass_))
+        verify(result, after=str(pass_), expect=expect)
     return result
 
 

@@ -97,7 +97,7 @@ def resolve(spec: str | Pass, **options: Any) -> Pass:
 
 
 def _make(cls: type[Pass], name: str, options: dict[str, Any]) -> Pass:
-    known = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+    known: list[str] = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
     for option in options:
         if option not in known:
             listed = f"it has {', '.join(known)}" if known else "it has no options"

@@ -153,3 +153,29 @@ def same_shape(a: ir.Value | None, b: ir.Value | None) -> bool:
 def is_dead(node: ir.Node) -> bool:
     """Whether nothing reads any output of ``node`` and none is a graph output."""
     return not any(value.is_graph_output() or use_count(value) for value in node.outputs)
+
+
+RANDOM_OPS = frozenset(
+    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+)
+
+
+def is_random(node: ir.Node) -> bool:
+    """Whether ``node``, or a node in its subgraphs, may give another result each time; when in doubt, yes."""
+    pending = [node]
+    while pending:
+        current = pending.pop()
+        if is_op(current, *RANDOM_OPS):
+            return True
+        if is_op(current, "Dropout") and _may_train(current):
+            return True
+        pending.extend(inner for graph in subgraphs_of(current) for inner in graph)
+    return False
+
+
+def _may_train(dropout: ir.Node) -> bool:
+    training = input_of(dropout, 2)
+    if training is None:
+        return False
+    value = constant_value(training, max_bytes=1)
+    return value is None or bool(value.any())
