@@ -13,15 +13,16 @@ from __future__ import annotations
 import functools
 import linecache
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import codegen, compiler, cpu, typing
+from numba.core import codegen, compiler, cpu, typed_passes, typing, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import PassManager
 from numba.core.typing.templates import AbstractTemplate
 
 from accelc.errors import AccelcError
@@ -85,6 +86,28 @@ class _KernelContext(cpu.CPUContext):  # type: ignore[misc]
         from numba.misc import literal  # noqa: F401
 
         self.install_registry(mathimpl.registry)
+
+
+class _KernelCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Numba's pipeline without the passes that cannot matter to kernel text (a third of its time)."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        passes = PassManager("kernel")
+        for step in (
+            untyped_passes.TranslateByteCode,
+            untyped_passes.FixupArgs,
+            untyped_passes.IRProcessing,
+            untyped_passes.GenericRewrites,
+            untyped_passes.ReconstructSSA,
+            typed_passes.NopythonTypeInference,
+            typed_passes.PreLowerStripPhis,
+            typed_passes.IRLegalization,
+            typed_passes.NativeLowering,
+            typed_passes.NoPythonBackend,
+        ):
+            passes.add_pass(step, step.__name__)
+        passes.finalize()
+        return [passes]
 
 
 @functools.cache
@@ -157,14 +180,19 @@ def _lowering(emit: Emit) -> Callable[..., ir.Value]:
     return implementation
 
 
-def _flags(*, inlined: bool) -> compiler.Flags:
+def _lower(
+    function: FunctionType, operands: Sequence[types.Type], result: types.Type | None, library: Any = None
+) -> Any:
+    """Type and lower one function to LLVM IR; Numba's compile result."""
     flags = compiler.Flags()
     flags.no_compile = True
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
-    flags.forceinline = inlined
-    return flags
+    flags.forceinline = True
+    typing_context, target_context = _contexts()
+    pipeline = _KernelCompiler(typing_context, target_context, library, tuple(operands), result, flags, {})
+    return pipeline.compile_extra(function)
 
 
 def inline(function: FunctionType) -> FunctionType:
@@ -180,9 +208,7 @@ def inline(function: FunctionType) -> FunctionType:
             if kws:
                 return None
             if operands not in signatures:
-                result = compiler.compile_extra(
-                    typing_context, target_context, function, operands, None, _flags(inlined=True), {}
-                )
+                result = _lower(function, operands, None)
                 target_context.insert_user_function(function, result.fndesc, [result.library])
                 signatures[operands] = result.signature
             return signatures[operands]
@@ -200,17 +226,14 @@ def kernel_globals(isa: Isa) -> dict[str, Any]:
 @global_compiler_lock  # type: ignore[untyped-decorator]
 def _kernel_ir(source: KernelSource, isa: Isa) -> str:
     """Unoptimised LLVM IR of the kernel with its C entry."""
-    typing_context, target_context = _contexts()
+    _, target_context = _contexts()
     filename = f"<accelc kernel {source.name} {source.digest}>"
     # Lets Numba quote the line it stumbled over.
     linecache.cache[filename] = (len(source.text), None, source.text.splitlines(True), filename)
     namespace = kernel_globals(isa)
     exec(compile(source.text, filename, "exec"), namespace)
     library = target_context.codegen().create_library(f"k_{source.digest}")
-    result = compiler.compile_extra(
-        typing_context, target_context, namespace["kernel"], KERNEL_ARGS, types.none, _flags(inlined=True), {},
-        library=library,
-    )  # fmt: skip
+    result = _lower(namespace["kernel"], KERNEL_ARGS, types.none, library)
     entry = _c_entry(target_context, result.fndesc, f"k_{source.digest}")
     library.finalize()
     final = library._final_module
