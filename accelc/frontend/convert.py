@@ -151,6 +151,9 @@ def _convert(model: onnx.ModelProto, version: int) -> tuple[onnx.ModelProto | No
     except (RuntimeError, ValueError, IndexError) as error:
         return None, root_cause(error)
     converted.ir_version = IR_VERSION
+    # The converter writes down every shape it infers; only what the model declared itself is kept.
+    del converted.graph.value_info[:]
+    converted.graph.value_info.extend(model.graph.value_info)
     return converted, ""
 
 

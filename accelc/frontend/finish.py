@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx
 import onnx.shape_inference
@@ -13,23 +13,13 @@ from accelc.errors import InvalidModelError, UsageError
 from accelc.frontend.source import root_cause
 from accelc.ir.schemas import domain_of, schema_of, type_string
 from accelc.ir.shapes import describe, dims_of, evaluate, is_expression, is_symbol, place, symbols_in
-
-
-def values_of(graph: ir.Graph) -> Iterator[tuple[ir.Graph, ir.Value]]:
-    """Every value that a graph and its subgraphs define."""
-    graphs = [graph, *graph.subgraphs()]
-    for owner in graphs:
-        for value in (*owner.inputs, *owner.initializers.values()):
-            yield owner, value
-        for node in owner:
-            for out in node.outputs:
-                yield owner, out
+from accelc.ir.walk import all_nodes, all_values
 
 
 def unique_names(model: ir.Model) -> None:
     """Name every node, make node names unique, and rename subgraph values that repeat an outer name."""
     taken: set[str] = set()
-    for count, node in enumerate(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for count, node in enumerate(all_nodes(model.graph)):
         name = node.name or f"{node.op_type}_{count}"
         if name in taken:
             base, number = name, 1
@@ -37,8 +27,8 @@ def unique_names(model: ir.Model) -> None:
                 name, number = f"{base}_{count}_{number}", number + 1
         taken.add(name)
         node.name = name
-    used: set[str] = {str(value.name) for owner, value in values_of(model.graph) if owner is model.graph}
-    for owner, value in values_of(model.graph):
+    used: set[str] = {str(value.name) for owner, value in all_values(model.graph) if owner is model.graph}
+    for owner, value in all_values(model.graph):
         if owner is model.graph or not value.name:
             continue
         if value.name in used and not value.is_graph_output():
@@ -116,13 +106,10 @@ def clean_dims(model: ir.Model) -> list[str]:
     return [f"dimension {old!r} is called {new}" for old, new in renamed.items()]
 
 
-def _rewrite_dims(model: ir.Model, change: object) -> None:
-    assert callable(change)
-    seen: set[int] = set()
-    for _, value in values_of(model.graph):
-        if id(value) in seen or value.shape is None:
+def _rewrite_dims(model: ir.Model, change: Callable[[str], int | str | None]) -> None:
+    for _, value in all_values(model.graph):
+        if value.shape is None:
             continue
-        seen.add(id(value))
         dims: list[int | str | None] = []
         for dim in value.shape.dims:
             if isinstance(dim, int):
@@ -164,7 +151,7 @@ def set_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> li
         value.shape = ir.Shape(list(shape))
     if shapes:
         own = {id(value) for value in inputs.values()}
-        for _, value in values_of(model.graph):
+        for _, value in all_values(model.graph):
             if id(value) not in own and value.const_value is None:
                 value.shape = None
     return notes
@@ -180,9 +167,15 @@ def check_types(model: ir.Model, proto: onnx.ModelProto) -> None:
     Raises:
         InvalidModelError: A node is given dtypes that its op does not take.
     """
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        problem = _type_problem(node, model)
+    fine: set[tuple[object, ...]] = set()
+    for node in all_nodes(model.graph):
+        found = tuple(type_string(value.type) if value is not None else None for value in node.inputs)
+        key = (node.domain, node.op_type, node.version, found)
+        if key in fine:
+            continue
+        problem = _type_problem(node, found, model)
         if problem is None:
+            fine.add(key)
             continue
         try:
             onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
@@ -195,19 +188,16 @@ def check_types(model: ir.Model, proto: onnx.ModelProto) -> None:
         return
 
 
-def _type_problem(node: ir.Node, model: ir.Model) -> str | None:
+def _type_problem(node: ir.Node, types: Sequence[str | None], model: ir.Model) -> str | None:
     domain = domain_of(node.domain)
     schema = schema_of(node.op_type, domain, node.version or model.opset_imports.get(domain, 0))
     if schema is None:
         return None
     bound: dict[str, str] = {}
-    for index, value in enumerate(node.inputs):
-        if not schema.inputs:
-            return None
-        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
-        found = type_string(value.type) if value is not None else None
-        if found is None:
+    for index, found in enumerate(types):
+        if found is None or not schema.inputs:
             continue
+        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
         allowed = schema.allowed.get(formal.type_str)
         if found not in (allowed if allowed is not None else {formal.type_str}):
             return f"{formal.name} cannot be {found}"

@@ -137,6 +137,8 @@ def missing_input(schema: Schema, given: list[bool]) -> str | None:
 
 def type_string(type_: ir.TypeProtocol | None) -> str | None:
     """A value's type as schemas write it (``tensor(float)``, ``seq(tensor(int64))``); None if not known."""
+    if type(type_) is ir.TensorType:
+        return _TENSOR_TEXT.get(ir.DataType(type_.dtype))
     wraps: list[str] = []
     current = type_
     while isinstance(current, ir.SequenceType | ir.OptionalType):
@@ -157,3 +159,8 @@ def type_string(type_: ir.TypeProtocol | None) -> str | None:
 
 
 _DTYPE_TEXT = {ir.DataType.FLOAT: "float", ir.DataType.DOUBLE: "double"}
+_TENSOR_TEXT: dict[ir.DataType, str] = {
+    dtype: f"tensor({_DTYPE_TEXT.get(dtype, dtype.name.lower())})"
+    for dtype in ir.DataType
+    if dtype != ir.DataType.UNDEFINED
+}

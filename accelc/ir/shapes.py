@@ -15,6 +15,7 @@ import onnx_ir as ir
 from accelc.errors import InvalidModelError
 from accelc.ir.dims import Dim, evaluate, is_expression, is_symbol, same, symbols_in, unify
 from accelc.ir.shape_rules import install
+from accelc.ir.walk import all_nodes
 from accelc.ir.witness import confirms
 
 __all__ = [
@@ -166,9 +167,13 @@ def _attempt(model: ir.Model, strict: bool, notes: list[str]) -> list[ir.Node]:
 def _forget(model: ir.Model) -> None:
     """Drop element values of an earlier inference: dimensions may have been bound since."""
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
-        for node in ir.traversal.RecursiveGraphIterator(graph):
+        for node in all_nodes(graph):
             for out in node.outputs:
-                if out.metadata_props.pop(SYMBOLIC_DATA, None) is not None and node.op_type != "Constant":
+                if (
+                    SYMBOLIC_DATA in out.metadata_props
+                    and out.metadata_props.pop(SYMBOLIC_DATA)
+                    and node.op_type != "Constant"
+                ):
                     out.const_value = None
 
 
@@ -190,13 +195,13 @@ def _failing_nodes(model: ir.Model, error: Exception) -> list[ir.Node]:
     return [
         candidate
         for graph in graphs
-        for candidate in ir.traversal.RecursiveGraphIterator(graph)
+        for candidate in all_nodes(graph)
         if (candidate.name, candidate.op_type, candidate.domain) == wanted
     ]
 
 
 def _check_sizes(model: ir.Model) -> None:
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+    for node in all_nodes(model.graph):
         for out in node.outputs:
             if out.shape is None:
                 continue

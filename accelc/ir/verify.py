@@ -21,6 +21,7 @@ import onnx_ir as ir
 from accelc.errors import PassError
 from accelc.ir.schemas import arity_problem, domain_of, missing_input, schema_of
 from accelc.ir.shapes import dtype_name, place
+from accelc.ir.walk import all_nodes, subgraphs_of
 
 FUNCTION_DOMAIN = "accelc.fused"
 Signature = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
@@ -124,7 +125,7 @@ class _Verifier:
                 continue
             self.check_node(node, frame, stack)
             frame.current = node
-            frame.pending = _subgraphs(node)[::-1]
+            frame.pending = subgraphs_of(node)[::-1] if node.attributes else []
 
     def enter(self, graph: ir.Graph, holder: ir.Node | None, stack: list[_Frame]) -> _Frame:
         """Start a graph: its inputs and initializers are defined."""
@@ -153,13 +154,12 @@ class _Verifier:
             why = f"declared {dtype_name(value.dtype)}, data {dtype_name(tensor.dtype)}"
             raise self.fail(f"initializer {value.name} has data of another dtype", where=where, why=why)
         if (
-            (value.shape is not None
+            value.shape is not None
             and any(
                 isinstance(dim, int) and dim != size
                 for dim, size in zip(value.shape, tensor.shape, strict=False)
-            ))
-            or (value.shape is not None and len(value.shape) != len(tensor.shape))
-        ):
+            )
+        ) or (value.shape is not None and len(value.shape) != len(tensor.shape)):
             why = f"declared {value.shape}, data {tensor.shape}"
             raise self.fail(f"initializer {value.name} has data of another shape", where=where, why=why)
 
@@ -257,7 +257,7 @@ class _Verifier:
         calls: dict[FunctionKey, list[FunctionKey]] = {
             key: [
                 node.op_identifier()
-                for node in function.all_nodes()
+                for node in all_nodes(function.graph)
                 if node.op_identifier() in self.model.functions
             ]
             for key, function in self.model.functions.items()
@@ -279,18 +279,6 @@ class _Verifier:
                     )
                 else:
                     active[callee] = iter(calls[callee])
-
-
-def _subgraphs(node: ir.Node) -> list[ir.Graph]:
-    found: list[ir.Graph] = []
-    for attr in node.attributes.values():
-        if attr.is_ref():
-            continue
-        if attr.type == ir.AttributeType.GRAPH:
-            found.append(attr.as_graph())
-        elif attr.type == ir.AttributeType.GRAPHS:
-            found.extend(attr.as_graphs())
-    return found
 
 
 def _last(given: list[bool]) -> int:
