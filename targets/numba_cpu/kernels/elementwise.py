@@ -13,7 +13,7 @@ from typing import ClassVar
 from accelc.errors import CallError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Address, Binding, Family, KernelSource, Params, Tensor
-from accelc.targets.numba_cpu.kernels.operands import VECTOR_HELPERS, Operands
+from accelc.targets.numba_cpu.kernels.row_operands import VECTOR_HELPERS, Operands
 from accelc.targets.numba_cpu.kernels.rows import Rows, broadcast_strides, coalesce, physical_order
 from accelc.targets.numba_cpu.kernels.text import POINTERS, check_int, helpers, scalar_store
 

@@ -64,7 +64,7 @@ class Mapped:
 
     Args:
         values: The operands, copied where they did not lie well.
-        access: Access kind of each along the innermost dim (kernels/operands.py).
+        access: Access kind of each along the innermost dim (kernels/row_operands.py).
         loops: Outer loops that the kernel needs.
         flat: Whether everything is one run of elements.
     """
