@@ -24,6 +24,7 @@ Feeds = dict[str, np.ndarray]
 # different symbols different sizes, so that mixing them up shows.
 _SIZES = ((2, 1, 4, 8, 16, 32, 64, 128, 224), (3, 5, 7, 12, 24, 48, 96, 160, 256))
 ATTEMPTS = len(_SIZES[0])
+_MOST_SAMPLES = 16
 
 _KEEPS_NUMBERS = ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Flatten", "Transpose", "Slice")
 _SAME_NUMBERS = frozenset((*_KEEPS_NUMBERS, "Concat", "Expand", "Tile", "Split", "Gather", "Clip"))
@@ -87,9 +88,10 @@ def symbol_sizes(model: ir.Model, setting: int = 0, attempt: int = 0) -> dict[st
     sizes = {}
     for index, (symbol, inner) in enumerate(symbols.items()):
         is_batch = not inner or re.search("batch", symbol, re.IGNORECASE) is not None
-        small = 2 + setting % 2 if attempt < 4 else 1
         spread = index if attempt in (0, 2) else 0
-        sizes[symbol] = min(base, small) if is_batch and attempt > 0 else base + spread
+        # Half of the attempts grow every dim, half only those that are not counts of samples.
+        limit = 1 + setting % 2 if attempt % 2 else _MOST_SAMPLES
+        sizes[symbol] = min(base + spread, limit) if is_batch else base + spread
     return sizes
 
 
