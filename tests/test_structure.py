@@ -31,20 +31,18 @@ def test_functions_are_short() -> None:
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or 0) - node.lineno + 1 - docstring_lines(node)
+                lines = body_lines(node)
                 if lines > MAX_FUNCTION_LINES:
                     long[f"{name(path)}:{node.name}"] = lines
     assert long == {}
 
 
-def docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body; signature and docstring are interface, long where there is much to say."""
     first = node.body[0]
-    is_text = (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    )
-    return (first.end_lineno or 0) - first.lineno + 1 if is_text else 0
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    start = (first.end_lineno or 0) + 1 if is_text else first.lineno
+    return (node.end_lineno or 0) - start + 1
 
 
 def test_no_drawers() -> None:
