@@ -88,12 +88,16 @@ def escapes(value: ir.Value, members: Mapping[ir.Node, None]) -> bool:
 
 
 def _operands(node: ir.Node, members: Mapping[ir.Node, None]) -> list[ir.Value | None]:
-    """Operands in canonical order: of a commutative pair, the one computed inside comes first."""
+    """Operands in canonical order: of a commutative pair, values computed inside first and constants last."""
+
+    def place(value: ir.Value | None) -> int:
+        if value is not None and value.producer() in members:
+            return 0
+        return 2 if constant_tensor(value) is not None else 1
+
     values = list(node.inputs)
     if len(values) == 2 and node.op_type in COMMUTATIVE and node.domain == "":
-        inside = [value is not None and value.producer() in members for value in values]
-        if inside == [False, True]:
-            values.reverse()
+        values.sort(key=place)
     while values and values[-1] is None:
         values.pop()
     return values
