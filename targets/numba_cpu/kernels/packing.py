@@ -28,3 +28,8 @@ def pack_convolution(weight: np.ndarray, groups: int, nr: int) -> np.ndarray:
     # [group, OC/g, IC/g, taps] -> [group, taps, IC/g, OC/g]
     parts = weight.reshape(groups, per_group, channels, taps).transpose(0, 3, 2, 1)
     return np.concatenate([pack_panels(part.reshape(taps * channels, per_group), nr) for part in parts])
+
+
+def pack_depthwise(weight: np.ndarray) -> np.ndarray:
+    """Weights ``[C, 1, kernel...]`` of a depthwise convolution as ``[taps, C]``."""
+    return np.ascontiguousarray(weight.reshape(weight.shape[0], -1).T)

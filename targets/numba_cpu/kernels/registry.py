@@ -12,6 +12,9 @@ _KERNELS = "accelc.targets.numba_cpu.kernels"
 
 FAMILIES: dict[str, str] = {
     "gemm": f"{_KERNELS}.gemm:Gemm",
+    "conv": f"{_KERNELS}.conv:Conv",
+    "depthwise": f"{_KERNELS}.depthwise:Depthwise",
+    "pad_copy": f"{_KERNELS}.pad_copy:PadCopy",
     "elementwise": f"{_KERNELS}.elementwise:Elementwise",
     "copy": f"{_KERNELS}.copy:Copy",
     "attention": f"{_KERNELS}.attention:Attention",
