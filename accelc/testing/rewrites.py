@@ -67,7 +67,7 @@ def assert_rewrites(
     if options.get("max_rewrites") is None:
         _assert_budget_respected(pass_, model, options)
     result = _run_checked(pass_, model, options)
-    expected = model_from_text(after)
+    expected = _prepare(after, None, infer)
     got, want = normal_text(result), normal_text(expected)
     if got != want:
         diff = "\n".join(
