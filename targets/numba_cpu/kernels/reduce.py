@@ -1,7 +1,7 @@
 """Family ``reduce``: fold dims of an expression's value away.
 
 Params: ``expr`` over inputs (its dtype is the input's), ``access`` (kinds along the innermost dim of the walk),
-``kind`` (sum, mean, prod, max, min, sumsq, l1, l2, logsum, logsumexp), ``axes`` (reduced dims of input 0),
+``kind`` (sum, mean, prod, max, min, sumsq, l1, l2, logsum), ``axes`` (reduced dims of input 0),
 ``inner`` (``reduced`` or ``kept``: what the innermost dim of the walk is), ``order`` (the walk, outermost first),
 ``kept`` and ``folded`` (outer loops over kept and reduced dims), ``dtype`` of the result, ``cost``.
 
@@ -21,7 +21,7 @@ from accelc.errors import ArtifactError, CallError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Address, Binding, Family, KernelSource, Params, Tensor
 from accelc.targets.numba_cpu.kernels.row_operands import VECTOR_HELPERS, Operands
-from accelc.targets.numba_cpu.kernels.rows import Rows, broadcast_strides, coalesce
+from accelc.targets.numba_cpu.kernels.rows import Rows, broadcast_strides, check_dims, coalesce, product
 from accelc.targets.numba_cpu.kernels.text import (
     FLOATS,
     POINTERS,
@@ -33,7 +33,7 @@ from accelc.targets.numba_cpu.kernels.text import (
     scalar_store,
 )
 
-KINDS = ("sum", "mean", "prod", "max", "min", "sumsq", "l1", "l2", "logsum", "logsumexp")
+KINDS = ("sum", "mean", "prod", "max", "min", "sumsq", "l1", "l2", "logsum")
 MAX_RANK = 16
 _HEAD = 7
 
@@ -83,7 +83,7 @@ def finish(kind: str, value: str, count: str, dtype: str) -> str:
         )
     if kind == "l2":
         return f"math.sqrt({value})"
-    if kind in ("logsum", "logsumexp"):
+    if kind == "logsum":
         return f"math.log({value})"
     return value
 
@@ -103,7 +103,7 @@ class Reduce(Family):
             raise ArtifactError("malformed kernel parameters", why="only max and min reduce bool")
         if dtype != operands.expr.dtype:
             raise ArtifactError("malformed kernel parameters", why="a reduction keeps its dtype")
-        if params["kind"] in ("l2", "logsum", "logsumexp") and dtype not in FLOATS:
+        if params["kind"] in ("l2", "logsum") and dtype not in FLOATS:
             raise ArtifactError("malformed kernel parameters", why=f"{params['kind']} takes floats")
         for key in ("kept", "folded"):
             check_int(params, key, 1, MAX_RANK)
@@ -155,14 +155,14 @@ class Reduce(Family):
             column = source[1].pop()
             inner, y_step = column[skip:], column[0] if skip else 0
         kept_rows, folded_rows = _kept_rows(operands, params), _folded_rows(operands, params)
-        rows = _product(kept_extents)
-        steps = _product(folded_extents)
+        rows = product(kept_extents)
+        steps = product(folded_extents)
         per_row = max(1, count if params["inner"] == "reduced" else count * n)
         rows_per_task = max(1, min(rows, 4096 // per_row))
-        chunk = n
+        chunk = max(1, n)
         if params["inner"] == "kept" and per_row > 8192 and n >= 128:
             chunk = max(64, 8192 // max(1, count) // 64 * 64)
-        chunks = -(-n // chunk)
+        chunks = max(1, -(-n // chunk))
         if chunks > 1:
             rows_per_task = 1
         words: list[int | Address] = [n, chunk, chunks, rows_per_task, rows, steps, count]
@@ -170,23 +170,6 @@ class Reduce(Family):
         words += folded_rows.words(folded_extents, folded_columns)
         words += [y.address(), y_step, *(x.address() for x in used if x is not None), *inner]
         return Binding(words, -(-rows // rows_per_task) * chunks, grain=2)
-
-
-def check_dims(params: Params, key: str) -> None:
-    """Raise ArtifactError unless ``params[key]`` is a list of different dims."""
-    dims = params.get(key)
-    ok = isinstance(dims, list | tuple) and len(dims) <= MAX_RANK and len(set(map(repr, dims))) == len(dims)
-    if not ok or not all(
-        isinstance(d, int) and not isinstance(d, bool) and 0 <= d < MAX_RANK for d in dims or ()
-    ):
-        raise ArtifactError(f"kernel parameter {key!r} is {dims!r}", why="it must list different dims")
-
-
-def _product(extents: Sequence[int]) -> int:
-    product = 1
-    for extent in extents:
-        product *= extent
-    return product
 
 
 def _fits(kind: str, stride: int) -> bool:
@@ -287,7 +270,7 @@ class _Text:
             f"{body}    a0 = {self.fold.vector.format(a='a0', x=value)}",
             f"{body}    x += {width}",
         ]
-        more, value = self.operands.vector("x", width, body + "    ", "t_", count="n - x")
+        more, value = self.operands.vector("x", width, body + "    ", "u_", count="n - x")
         joined = self.fold.vector.format(a="a1", x=value)
         lines += [
             f"{body}if x < n:",
@@ -364,7 +347,6 @@ class _Text:
             "mean": f"vdiv({value}, vlike({value}, count))",
             "l2": f"vsqrt({value})",
             "logsum": f"vlog({value})",
-            "logsumexp": f"vlog({value})",
         }.get(self.kind, value)
         limit = count or str(self.lanes)
         return [

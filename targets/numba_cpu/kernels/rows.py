@@ -6,11 +6,13 @@ the text, extents and strides are words; dims of extent 1 fill up what a shape d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from accelc.errors import CallError
-from accelc.targets.numba_cpu.kernels.base import Tensor
+from accelc.errors import ArtifactError, CallError
+from accelc.targets.numba_cpu.kernels.base import Params, Tensor
+
+_MAX_RANK = 16
 
 
 def broadcast_strides(operand: Tensor, shape: Sequence[int]) -> list[int]:
@@ -62,6 +64,24 @@ def coalesce(
 def physical_order(tensor: Tensor) -> list[int]:
     """Dims of a tensor, outermost in memory first."""
     return sorted(range(len(tensor.shape)), key=lambda dim: (-abs(tensor.strides[dim]), dim))
+
+
+def product(extents: Iterable[int]) -> int:
+    """Product of extents; 1 for none."""
+    result = 1
+    for extent in extents:
+        result *= extent
+    return result
+
+
+def check_dims(params: Params, key: str) -> None:
+    """Raise ArtifactError unless ``params[key]`` is a list of different dims."""
+    dims = params.get(key)
+    ok = isinstance(dims, list | tuple) and len(dims) <= _MAX_RANK and len(set(map(repr, dims))) == len(dims)
+    if not ok or not all(
+        isinstance(d, int) and not isinstance(d, bool) and 0 <= d < _MAX_RANK for d in dims or ()
+    ):
+        raise ArtifactError(f"kernel parameter {key!r} is {dims!r}", why="it must list different dims")
 
 
 @dataclass(frozen=True)
