@@ -18,7 +18,7 @@ app = typer.Typer()
 
 @app.command()
 def compile_model(
-    model: Annotated[Path, typer.Argument(help="The ONNX model.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX model.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder; MODEL.accel here by default.")
     ] = None,

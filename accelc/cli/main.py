@@ -90,7 +90,8 @@ def main(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         result = typer.main.get_command(app).main(args=arguments, prog_name="accelc", standalone_mode=False)
-        return result if isinstance(result, int) else EXIT_OK
+        code = result if isinstance(result, int) else EXIT_OK
+        return _interrupted() if code == EXIT_INTERRUPTED else code
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
@@ -118,7 +119,7 @@ def _usage(error: Any, as_json: bool) -> int:
         return EXIT_USAGE
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "accelc"
-    what = str(error.format_message())
+    what = str(error.format_message()).strip()
     if as_json:
         emit_json(
             {"error": "UsageError", "what": what, "where": [], "why": "", "fix": f"{path} --help"}, EXIT_USAGE
@@ -160,4 +161,5 @@ def _add_bundle(shown: AccelcError, error: BaseException, arguments: Sequence[st
         shown.where = (*shown.where, f"no bundle could be written: {failure}")
         return
     shown.where = (*shown.where, f"bundle {folder}")
-    shown.fix = f"{shown.fix}; " * bool(shown.fix) + f"report this, with the folder {folder.name}"
+    advice = shown.fix.removesuffix(", and report this")
+    shown.fix = f"{advice}; " * bool(advice) + f"report this, with the folder {folder.name}"

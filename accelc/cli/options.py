@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -110,8 +110,7 @@ def build_request(
     from accelc.request import Request
 
     if not model.is_file():
-        what = f"{model} is a folder" if model.is_dir() else f"there is no file {model}"
-        raise UsageError(what, fix="give an .onnx file")
+        missing(model)
     pipeline = Pipeline.default(level)
     if passes is not None:
         pipeline = pipeline.edited(passes) if passes else Pipeline()
@@ -123,6 +122,16 @@ def build_request(
     if max_fold_bytes is not None:
         limits = replace(limits, max_fold_bytes=max_fold_bytes)
     return Request(model=model, pipeline=pipeline, level=level, limits=limits, **others)
+
+
+def missing(model: Path) -> NoReturn:
+    """Say that ``model`` is no file.
+
+    Raises:
+        UsageError: Always.
+    """
+    what = f"{model} is a folder" if model.is_dir() else f"there is no file {model}"
+    raise UsageError(what, fix="give an .onnx file")
 
 
 def read_inputs(texts: Sequence[str] | None) -> dict[str, np.ndarray]:

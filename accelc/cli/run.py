@@ -21,7 +21,7 @@ app = typer.Typer()
 
 @app.command()
 def run_model(
-    source: Annotated[Path, typer.Argument(help="An artifact or an ONNX model.")],
+    source: Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model, or an artifact folder.")],
     inputs: opt.Inputs = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for inputs.npz and outputs.npz.")

@@ -1,0 +1,109 @@
+"""``accelc inspect``: what is in a model or an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from accelc.cli import options as opt
+from accelc.cli.output import count_text, emit_json, rows, size_text, table
+
+app = typer.Typer()
+
+
+@app.command()
+def inspect_source(
+    source: Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model, or an artifact folder.")],
+    nodes: Annotated[bool, typer.Option("--nodes", help="List every top-level node.")] = False,
+    weights: Annotated[
+        int, typer.Option("--weights", min=0, help="List so many of the largest weights.")
+    ] = 5,
+    dim: opt.Dims = None,
+    allow_links: opt.AllowLinks = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show inputs, outputs, ops by their share of the work, memory, weights."""
+    facts = _facts(source, opt.parse_dims(dim), weights, allow_links)
+    if as_json:
+        emit_json(facts)
+        return
+    print(source)
+    print(rows(_overview(facts)))
+    total = max(1, sum(row["flops"] for row in facts["ops"]))
+    lines = [
+        (r["op"], r["count"], count_text(r["flops"]), f"{100 * r['flops'] / total:.1f}%")
+        for r in facts["ops"]
+    ]
+    print("\n" + table(("op", "count", "FLOPs", "share"), lines, right=(1, 2, 3)))
+    if facts["largest_weights"]:
+        found = facts["largest_weights"]
+        lines = [(w["name"], f"{w['dtype']}{w['shape']}", size_text(w["bytes"])) for w in found]
+        print("\n" + table(("weight", "type", "size"), lines, right=(2,)))
+    if nodes:
+        lines = [(n["name"], n["op"], "; ".join(n["outputs"]), n["origin"]) for n in facts["node_list"]]
+        print("\n" + table(("node", "op", "result", "from"), lines))
+
+
+def _facts(source: Path, dims: dict[str, int], weights: int, links: Path | None) -> dict[str, Any]:
+    from accelc import inspection
+    from accelc.ir.cost import model_cost, parameter_count, weight_bytes
+    from accelc.ir.pass_base import count_nodes
+    from accelc.ir.shapes import infer
+
+    facts: dict[str, Any] = {"source": str(source), "kind": "model"}
+    if opt.is_artifact(source):
+        from accelc import artifact
+
+        manifest = artifact.read(source)
+        model = artifact.read_model(source, manifest)
+        infer(model)
+        facts |= {"kind": "artifact", "target": manifest["target"], "verification": manifest["verification"]}
+        facts |= {"compiled_for": manifest["payload"].get("cpu", ""), "passes": manifest["passes"]}
+        facts |= {"memory": manifest["facts"]["memory"], "parameters": manifest["facts"]["parameters"]}
+        facts |= {"files": {name: entry["size"] for name, entry in manifest["files"].items()}}
+    else:
+        from accelc.driver import import_model
+        from accelc.request import Request
+
+        if not source.is_file():
+            opt.missing(source)
+        model = import_model(Request(source, dims=dims, allow_links=links)).model
+        facts |= {"parameters": parameter_count(model), "weight_bytes": weight_bytes(model)}
+    symbols = inspection.free_symbols(model) | dims
+    return {
+        **facts,
+        **inspection.interface(model),
+        "nodes": count_nodes(model),
+        "kernels": len({n.op_type for n in model.graph if n.domain == inspection.FUSED}),
+        "flops": model_cost(model, symbols).flops,
+        "flops_at": symbols,
+        "ops": inspection.ops_by_work(model, symbols),
+        "largest_weights": inspection.largest_weights(model, weights),
+        "node_list": inspection.nodes_in_order(model),
+    }
+
+
+def _overview(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    from accelc.cli.summary_text import verification_text
+
+    at = ", ".join(f"{name}={size}" for name, size in facts["flops_at"].items())
+    fused = f"  ({facts['kernels']} kinds of fused kernel)" if facts["kernels"] else ""
+    pairs = [
+        ("target", f"{facts['target']}, made for {facts['compiled_for']}" if "target" in facts else ""),
+        ("inputs", "\n".join(facts["inputs"])),
+        ("outputs", "\n".join(facts["outputs"])),
+        ("nodes", f"{facts['nodes']}{fused}"),
+        ("parameters", count_text(facts["parameters"])),
+        ("weights", size_text(facts["weight_bytes"]) if "weight_bytes" in facts else ""),
+        ("FLOPs", f"{count_text(facts['flops'])}{f'  (at {at})' if at else ''}"),
+    ]
+    if "memory" in facts:
+        peak = facts["memory"]["peak_bytes"]
+        pairs.append(("peak memory", size_text(peak) if peak else "planned at the first call"))
+        pairs.append(("verification", verification_text(facts["verification"])))
+        pairs.append(
+            ("files", "\n".join(f"{name}  {size_text(size)}" for name, size in facts["files"].items()))
+        )
+    return pairs

@@ -1,0 +1,81 @@
+"""What is in a model: ops with their share of the work, nodes, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx_ir as ir
+
+from accelc.ir.cost import inlined, node_cost
+from accelc.ir.pass_base import node_name
+from accelc.ir.shapes import describe, dims_of, infer
+from accelc.ir.weights import all_initializers, subgraphs_of
+
+FUSED = "accelc.fused"
+ORIGIN = "accelc.origin"
+
+
+def op_name(node: ir.Node) -> str:
+    """Op with its domain; fused kernels by what they do, without the digest."""
+    if node.domain == FUSED:
+        return node.op_type.rpartition("_")[0] or node.op_type
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def ops_by_work(model: ir.Model, symbols: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Ops of the plain graph with count and FLOPs, most work first; fused kernels are taken apart."""
+    plain = inlined(model)
+    if plain is not model:
+        infer(plain)
+    found: dict[str, dict[str, Any]] = {}
+    pending = [plain.graph]
+    while pending:
+        for node in pending.pop():
+            row = found.setdefault(op_name(node), {"op": op_name(node), "count": 0, "flops": 0})
+            row["count"] += 1
+            row["flops"] += node_cost(node, symbols).flops
+            pending.extend(subgraphs_of(node))
+    return sorted(found.values(), key=lambda row: (-row["flops"], -row["count"], row["op"]))
+
+
+def nodes_in_order(model: ir.Model) -> list[dict[str, Any]]:
+    """Top-level nodes: name, op, result, and the nodes of the user's model they stand for."""
+    return [
+        {
+            "name": node_name(node),
+            "op": op_name(node),
+            "kernel": node.op_type if node.domain == FUSED else "",
+            "outputs": [describe(value) for value in node.outputs if value.name],
+            "origin": node.metadata_props.get(ORIGIN, ""),
+        }
+        for node in model.graph
+    ]
+
+
+def largest_weights(model: ir.Model, count: int = 10) -> list[dict[str, Any]]:
+    """The largest weights: name, dtype, shape, bytes."""
+    found = sorted(all_initializers(model), key=lambda item: (-item[1].nbytes, item[0]))
+    return [
+        {
+            "name": name,
+            "dtype": str(tensor.dtype),
+            "shape": [int(dim) for dim in tensor.shape.numpy()],
+            "bytes": tensor.nbytes,
+        }
+        for name, tensor in found[:count]
+    ]
+
+
+def interface(model: ir.Model) -> dict[str, list[str]]:
+    """Inputs and outputs as text."""
+    initial = model.graph.initializers
+    return {
+        "inputs": [describe(value) for value in model.graph.inputs if value.name not in initial],
+        "outputs": [describe(value) for value in model.graph.outputs],
+    }
+
+
+def free_symbols(model: ir.Model) -> dict[str, int]:
+    """Symbolic dims of the inputs, each at size 1."""
+    return {dim: 1 for value in model.graph.inputs for dim in dims_of(value) or () if isinstance(dim, str)}
