@@ -33,7 +33,7 @@ ROW_BLOCK = 96
 WORDS = (
     "ws", "ws_bytes", "q", "k", "v", "o", "mask", "rows", "keys", "depth", "width", "blocks", "heads", "shared",
     "qb", "qh", "qs", "qd", "kb", "kh", "ks", "kd", "vb", "vh", "vs", "vd", "ob", "oh", "os",
-    "mb", "mh", "ms", "kp_at", "vp_at", "sc_at", "sum_at", "row_block", "scale_bits",
+    "mb", "mh", "ms", "kp_at", "vp_at", "sc_at", "sum_at", "part_at", "row_block", "scale_bits",
 )  # fmt: skip
 
 
@@ -84,7 +84,8 @@ class Attention(Family):
         kp_bytes = _round(-(-keys // tile.nr) * tile.nr * depth * 4)
         vp_bytes = _round(-(-width // tile.nr) * tile.nr * keys * 4)
         score_bytes = _round(row_block * -(-keys // tile.nr) * tile.nr * 4)
-        workspace = kp_bytes + vp_bytes + score_bytes + _round(row_block * 4)
+        part_bytes = _round(tile.mr * tile.nr * 4)
+        workspace = kp_bytes + vp_bytes + score_bytes + _round(row_block * 4) + part_bytes
         words: dict[str, int | Address] = {
             "ws": Address(WORKSPACE), "ws_bytes": workspace,
             "q": q.address(), "k": k.address(), "v": v.address(), "o": out.address(),
@@ -92,7 +93,7 @@ class Attention(Family):
             "rows": rows, "keys": keys, "depth": depth, "width": width, "blocks": blocks, "heads": heads,
             "shared": heads // k.shape[1],
             "kp_at": 0, "vp_at": kp_bytes, "sc_at": kp_bytes + vp_bytes,
-            "sum_at": kp_bytes + vp_bytes + score_bytes, "row_block": row_block,
+            "sum_at": kp_bytes + vp_bytes + score_bytes, "part_at": workspace - part_bytes, "row_block": row_block,
             "scale_bits": struct.unpack("<i", struct.pack("<f", params["scale"]))[0],
         }  # fmt: skip
         for letter, tensor in (("q", q), ("k", k), ("v", v)):
@@ -140,42 +141,43 @@ def _round(size: int) -> int:
 def _text(tile: Tile, mask: str, causal: bool) -> str:
     out = ['"""Attention for one head and a block of rows; see kernels/attention.py."""', ""]
     for m in range(1, tile.mr + 1):
-        out += _tile_text(tile, m, scores=True) + _tile_text(tile, m, scores=False)
-    out += [_PACK.format(lanes=tile.lanes, nr=tile.nr, last=tile.nr - 1)]
+        out += _tile_text(tile, m)
+    out += [_finish_text(tile), _PACK.format(lanes=tile.lanes, nr=tile.nr, last=tile.nr - 1)]
     out += _softmax_text(tile, mask, causal)
     return "\n".join(out + _main_text(tile, mask, causal)) + "\n"
 
 
-def _tile_text(tile: Tile, m: int, *, scores: bool) -> list[str]:
-    """Helper: m rows of A times one panel. Scores are stored plain; results are divided by the row's sum."""
-    name = f"{'score' if scores else 'value'}{m}"
-    tail = "" if scores else ", sums, cols"
-    out = ["@inline", f"def {name}(a, lda, ka, b, depth, c, ldc{tail}):"]
+def _tile_text(tile: Tile, m: int) -> list[str]:
+    """Helper ``tile<m>``: m rows of A times one panel, stored to rows of ``c``."""
+    out = ["@inline", f"def tile{m}(a0, lda, ka, b, depth, c, ldc):"]
+    out += [f"    a{i} = at(a{i - 1}, lda)" for i in range(1, m)]
     out += [f"    c{i}_{j} = vzero(b)" for i in range(m) for j in range(tile.nv)]
-    out += ["    for t in range(depth):"]
-    out += [f"        b{j} = vload(b, t * {tile.nr} + {j * tile.lanes})" for j in range(tile.nv)]
+    out += ["    for t in range(depth):", "        o = t * ka", f"        w = at(b, t * {tile.nr})"]
+    out += [f"        b{j} = vload(w, {j * tile.lanes})" for j in range(tile.nv)]
     for i in range(m):
-        out += [f"        x = vget(a, {i} * lda + t * ka)"]
+        out += [f"        x = vget(a{i}, o)"]
         out += [f"        c{i}_{j} = vfma(x, b{j}, c{i}_{j})" for j in range(tile.nv)]
-    if scores:
-        out += [
-            f"    vstore(c, {i} * ldc + {j * tile.lanes}, c{i}_{j})" for i in range(m) for j in range(tile.nv)
-        ]
-        return [*out, ""]
     for i in range(m):
-        out += [f"    y = vget(sums, {i})"]
-        out += [f"    c{i}_{j} = vdiv(c{i}_{j}, y)" for j in range(tile.nv)]
-    out += [f"    if cols >= {tile.nr}:"]
-    out += [
-        f"        vstore(c, {i} * ldc + {j * tile.lanes}, c{i}_{j})" for i in range(m) for j in range(tile.nv)
-    ]
-    out += ["    else:"]
-    out += [
-        f"        vstorem(c, {i} * ldc + {j * tile.lanes}, c{i}_{j}, cols - {j * tile.lanes})"
-        for i in range(m)
-        for j in range(tile.nv)
-    ]
+        out += [f"    vstore(c, {j * tile.lanes}, c{i}_{j})" for j in range(tile.nv)]
+        out += ["    c = at(c, ldc)"] if i < m - 1 else []
     return [*out, ""]
+
+
+def _finish_text(tile: Tile) -> str:
+    """Helper ``finish``: a tile of sums divided by the rows' totals, its first ``cols`` columns stored."""
+    return f"""
+@inline
+def finish(part, m, sums, o, ldo, cols):
+    for i in range(m):
+        y = vget(sums, i)
+        for j in range(0, cols, {tile.lanes}):
+            x = vdiv(vload(part, i * {tile.nr} + j), y)
+            if j + {tile.lanes} <= cols:
+                vstore(o, i * ldo + j, x)
+            else:
+                vstorem(o, i * ldo + j, x, cols - j)
+
+"""
 
 
 _PACK = '''
@@ -289,6 +291,7 @@ def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         "    vp = ptr_f32(ws + vp_at)",
         "    sc = ptr_f32(ws + sc_at)",
         "    sums = ptr_f32(ws + sum_at)",
+        "    part = ptr_f32(ws + part_at)",
         f"    panels = (keys + {nr - 1}) // {nr}",
         f"    padded = panels * {nr}",
         "    packed = -1",
@@ -317,7 +320,7 @@ def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
     arguments = (
         f"at(pq, i * qs), qs, qd, at(kp, p * depth * {nr}), depth, at(sc, i * padded + p * {nr}), padded"
     )
-    out += _dispatch("score", mr, arguments)
+    out += _dispatch(mr, arguments)
     out += [
         "                i += m",
         "        for i in range(count):",
@@ -328,18 +331,23 @@ def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         "            while i < count:",
         f"                m = count - i if count - i < {mr} else {mr}",
     ]
-    arguments = (
-        f"at(sc, i * padded), padded, 1, at(vp, p * keys * {nr}), keys, "
-        f"at(po, i * os + p * {nr}), os, at(sums, i), width - p * {nr}"
-    )
-    return [*out, *_dispatch("value", mr, arguments), "                i += m"]
+    out += _dispatch(mr, f"at(sc, i * padded), padded, 1, at(vp, p * keys * {nr}), keys, part, {nr}")
+    out += [
+        f"                cols = width - p * {nr}",
+        f"                if cols > {nr}:",
+        f"                    cols = {nr}",
+        f"                finish(part, m, at(sums, i), at(po, i * os + p * {nr}), os, cols)",
+        "                i += m",
+    ]
+    return out
 
 
-def _dispatch(name: str, mr: int, arguments: str) -> list[str]:
+def _dispatch(mr: int, arguments: str) -> list[str]:
+    """The tile for ``m`` rows."""
     out = []
     for m in range(mr, 0, -1):
         out += [
             f"                {'if' if m == mr else 'elif'} m == {m}:",
-            f"                    {name}{m}({arguments})",
+            f"                    tile{m}({arguments})",
         ]
     return out
