@@ -300,11 +300,9 @@ def optimised_module(source: KernelSource, isa: Isa) -> Any:
     Raises:
         KernelCompileError: Numba or LLVM rejects the text, or it calls a C function that is not allowed.
     """
-    from numba.core.errors import NumbaError
-
     try:
         text = _kernel_ir(source, isa)
-    except (NumbaError, SyntaxError, NameError, KeyError) as error:
+    except Exception as error:  # Numba, llvmlite and the text itself fail in many ways
         raise KernelCompileError(
             f"kernel {source.name} does not compile",
             where=f"kernel {source.digest}",
