@@ -59,9 +59,9 @@ class PadCopy(Family):
         if any(s + p > t for s, p, t in zip(source, pads, target, strict=True)):
             raise CallError("pad_copy: the input does not fit", why=f"{x.shape} into {y.shape}")
         channels = x.shape[1]
-        if params["flat"] and ((channels > 1 and x.strides[1] != 1) or (x.shape[-1] > 1 and x.strides[-1] != channels)):
+        if params["flat"] and x.size and _scattered(x):
             raise CallError("pad_copy: rows are not contiguous", why=f"strides {x.strides}")
-        if y.size and ((channels > 1 and y.strides[1] != 1) or (y.shape[-1] > 1 and y.strides[-1] != channels)):
+        if y.size and _scattered(y):
             raise CallError("pad_copy: the result is not channels-last", why=f"strides {y.strides}")
         strides = [x.strides[0], *([0] * missing), *x.strides[2:], x.strides[1]]
         targets = [y.strides[0], *([0] * missing), *y.strides[2:]]
@@ -69,6 +69,12 @@ class PadCopy(Family):
         grain = max(1, GRAIN_BYTES // (4 * max(1, target[2] * channels)))
         words = [x.address(), y.address(), *source, channels, *pads, *target, *strides, *targets]
         return Binding(words, rows, grain)
+
+
+def _scattered(tensor: Tensor) -> bool:
+    """Whether the elements of a row (all channels of the last spatial dim) are not one run of memory."""
+    channels = tensor.shape[1]
+    return (channels > 1 and tensor.strides[1] != 1) or (tensor.shape[-1] > 1 and tensor.strides[-1] != channels)
 
 
 _TEXT = '''"""Channels-last copy with zeros around it; see kernels/pad_copy.py. A task is one row of the output."""
