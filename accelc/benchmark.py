@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from accelc.errors import UnsupportedError, UsageError
+from accelc.machine import peak_rss_bytes, reset_peak_rss, rss_bytes, versions
 from accelc.target import Executable
 
 ROUND_MS = 60.0
@@ -194,13 +195,12 @@ def accelc_runner(
     make: Callable[[], Executable], feeds: Mapping[str, np.ndarray], *, threads: int = 1
 ) -> Runner:
     """Our own side: ``make`` compiles or loads for ``threads`` threads; calls go through ``run``."""
-    from accelc import __version__
 
     def prepare() -> Callable[[], Sequence[np.ndarray]]:
         run, given = make().run, dict(feeds)
         return lambda: run(None, given)
 
-    return _prepared("accelc", threads, __version__, prepare)
+    return _prepared("accelc", threads, versions().get("accelc", ""), prepare)
 
 
 def onnxruntime_runner(
@@ -291,8 +291,6 @@ def _prepared(
     system: str, threads: int, version: str, prepare: Callable[[], Callable[[], Sequence[np.ndarray]]]
 ) -> Runner:
     """Prepare, call once, and note time and memory."""
-    from accelc.machine import peak_rss_bytes, reset_peak_rss, rss_bytes
-
     gc.collect()
     measurable = reset_peak_rss()
     before = rss_bytes()
