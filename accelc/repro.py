@@ -41,8 +41,8 @@ def write_bundle(error: BaseException, command: Sequence[str], *, folder: Path |
             "versions": versions(),
             "cpu": cpu_name(),
             "platform": sys.platform,
+            "models": [_keep(Path(word), staging) for word in command if _is_model(word)],
         }
-        facts["models"] = [_keep(Path(word), staging) for word in command if _is_model(word)]
         (staging / "report.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         staging.chmod(0o755)
         if target.exists():

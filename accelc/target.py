@@ -79,6 +79,8 @@ class Executable(ABC):
     verification: Verification = Verification("off")
     summary: Mapping[str, Any]
     fallbacks: tuple[str, ...] = ()
+    emitted: ir.Model | None = None
+    """The model that a target made instead of a program; verification runs it in onnxruntime."""
     tolerance: float = 2e-5
     """Allowed error as a share of max|output|; 1e-4 for a program with Winograd kernels."""
     model: ir.Model | None = None

@@ -39,11 +39,11 @@ def inspect_source(
     print("\n" + table(("op", "count", "FLOPs", "share"), lines, right=(1, 2, 3)))
     if facts["largest_weights"]:
         found = facts["largest_weights"]
-        lines = [(w["name"], f"{w['dtype']}{w['shape']}", size_text(w["bytes"])) for w in found]
-        print("\n" + table(("weight", "type", "size"), lines, right=(2,)))
+        sizes = [(w["name"], f"{w['dtype']}{w['shape']}", size_text(w["bytes"])) for w in found]
+        print("\n" + table(("weight", "type", "size"), sizes, right=(2,)))
     if nodes:
-        lines = [(n["name"], n["op"], "; ".join(n["outputs"]), n["origin"]) for n in facts["node_list"]]
-        print("\n" + table(("node", "op", "result", "from"), lines))
+        listed = [(n["name"], n["op"], "; ".join(n["outputs"]), n["origin"]) for n in facts["node_list"]]
+        print("\n" + table(("node", "op", "result", "from"), listed))
 
 
 def _facts(source: Path, dims: dict[str, int], weights: int, links: Path | None) -> dict[str, Any]:

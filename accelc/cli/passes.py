@@ -58,10 +58,12 @@ def _facts(name: str, levels: list[int]) -> dict[str, Any]:
             "options": {},
         }
     doc = inspect.getdoc(cls) or ""
-    options = {f.name: f.default for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
-    shown = {
-        key: value if isinstance(value, int | float | str | bool) else str(value)
-        for key, value in options.items()
-    }
+    shown: dict[str, Any] = {}
+    fields: tuple[dataclasses.Field[Any], ...] = (
+        dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    )
+    for field in fields:
+        plain = isinstance(field.default, int | float | str | bool)
+        shown[field.name] = field.default if plain else str(field.default)
     summary = doc.split("\n", 1)[0]
     return {"name": name, "levels": levels, "lossy": cls.lossy, "summary": summary, "options": shown}

@@ -75,7 +75,7 @@ class OnnxExecutable(Executable):
     target_name = "onnx"
 
     def __init__(self, model: ir.Model, *, kernels: int) -> None:
-        self.model = model
+        self.model = self.emitted = model
         initial = set(model.graph.initializers)
         self.inputs = tuple(spec_of(v) for v in model.graph.inputs if v.name not in initial)
         self.outputs = tuple(spec_of(v) for v in model.graph.outputs)
