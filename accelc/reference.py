@@ -63,9 +63,13 @@ class Oracle:
         small, weights = skeleton(model, location="weights.bin")
         names: list[str] = []
         for weight in weights:
+            slot = small.graph.initializers[weight.name]
+            if not slot.uses() and not slot.is_graph_output():
+                del small.graph.initializers[weight.name]  # onnxruntime drops it and then misses it
+                continue
             array = weight.tensor.numpy()
             if array.dtype.kind in _INLINE_DTYPES:
-                small.graph.initializers[weight.name].const_value = weight.tensor
+                slot.const_value = weight.tensor
                 continue
             value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
             names.append(weight.name)

@@ -55,6 +55,15 @@ def test_large_weights_are_lent_and_the_model_is_untouched() -> None:
     assert model.graph.initializers["w"].const_value is before
 
 
+def test_a_large_weight_that_nothing_reads_is_no_obstacle() -> None:
+    model = model_of(MATMUL)
+    unread = ir.tensor(np.zeros((64, 64), np.float32), name="unread")
+    model.graph.initializers.add(ir.Value(name="unread", const_value=unread))
+    (y,) = run_onnxruntime(model, {"x": np.eye(2, dtype=np.float32)})
+    np.testing.assert_array_equal(y, [[1, 2], [3, 4]])
+    assert "unread" in model.graph.initializers
+
+
 def test_spread_is_small_and_outputs_are_the_optimised_ones() -> None:
     feeds = {"x": np.full((1, 2), 0.1, np.float32)}
     outputs, spread = oracle_spread(model_of(MATMUL), feeds)
