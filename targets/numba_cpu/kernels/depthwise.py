@@ -174,36 +174,41 @@ def _column_text(lanes: int, epilogue: Epilogue) -> list[str]:
 
 def _step_text(lanes: int, literal: tuple[int, int, int], epilogue: Epilogue) -> list[str]:
     """Helper ``step``: ``STEP`` adjacent output pixels that need no border, all channels."""
-    out = [
+    pair = 2 * lanes
+    return [
         "@inline",
         f"def step(p, pw, q, channels, y0, y1, dil_h, xh, xw, yp{epilogue.arguments}):",
-        f"    whole = channels - channels % {lanes}",
-        f"    for k in range(0, whole, {lanes}):",
-        *_step_body(literal, epilogue, ""),
-        "    if whole < channels:",
-        "        k = whole",
-        "        n = channels - whole",
-        *_step_body(literal, epilogue, "n"),
+        f"    whole = channels - channels % {pair}",
+        # Two vectors at a time: four sums alone would wait for each other's FMA latency.
+        f"    for k in range(0, whole, {pair}):",
+        *_step_body(literal, epilogue, lanes, 2),
+        f"    for k in range(whole, channels, {lanes}):",
+        "        n = channels - k",
+        *_step_body(literal, epilogue, lanes, 0),
     ]
-    return out
 
 
-def _step_body(literal: tuple[int, int, int], epilogue: Epilogue, count: str) -> list[str]:
+def _step_body(literal: tuple[int, int, int], epilogue: Epilogue, lanes: int, vectors: int) -> list[str]:
+    """The pixels of one step for ``vectors`` whole vectors of channels, or for the last ``n`` channels if 0."""
     width, stride, dilation = literal
-    load = f"vloadm({{}}, {{}}, {count})" if count else "vload({}, {})"
-    out = [f"        a{i} = vzero(p)" for i in range(STEP)]
+    load = "vload({}, {})" if vectors else "vloadm({}, {}, n)"
+    parts = range(max(1, vectors))
+    out = [f"        a{i}_{j} = vzero(p)" for i in range(STEP) for j in parts]
     out += ["        for y in range(y0, y1):", "            r = at(p, y * dil_h * xh + k)"]
     out += [f"            u = at(pw, y * {width} * channels + k)"]
-    out += [f"            w{t} = {load.format('u', f'{t} * channels')}" for t in range(width)]
+    for t in range(width):
+        out += [f"            w{t}_{j} = {load.format('u', f'{t} * channels + {j * lanes}')}" for j in parts]
     users: dict[int, list[tuple[int, int]]] = {}
     for i in range(STEP):
         for t in range(width):
             users.setdefault(i * stride + t * dilation, []).append((i, t))
     for offset in sorted(users):
-        out.append(f"            v = {load.format('r', f'{offset} * xw')}")
-        out += [f"            a{i} = vfma(v, w{t}, a{i})" for i, t in users[offset]]
+        for j in parts:
+            out.append(f"            v = {load.format('r', f'{offset} * xw + {j * lanes}')}")
+            out += [f"            a{i}_{j} = vfma(v, w{t}_{j}, a{i}_{j})" for i, t in users[offset]]
     for i in range(STEP):
-        body, result = epilogue.lines(f"a{i}", str(i), "k", " " * 8, count)
-        store = f"vstorem(q, {i} * yp + k, {result}, {count})" if count else f"vstore(q, {i} * yp + k, {result})"
-        out += [*body, f"        {store}"]
+        for j in parts:
+            body, result = epilogue.lines(f"a{i}_{j}", str(i), f"(k + {j * lanes})", " " * 8, "" if vectors else "n")
+            place = f"q, {i} * yp + k + {j * lanes}, {result}"
+            out += [*body, f"        vstore({place})" if vectors else f"        vstorem({place}, n)"]
     return out
