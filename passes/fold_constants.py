@@ -131,12 +131,17 @@ class _Run:
 
     def _compute(self, node: ir.Node, inputs: list[np.ndarray | None]) -> list[np.ndarray] | Refusal:
         start = time.monotonic()
+        unmarked = node.version is None
+        if unmarked:  # subgraphs import no opsets of their own, so the evaluator could not know
+            node.version = self.edit.model.opset_imports.get(node.domain)
         try:
             view = _as_view(node, inputs)
             results = [view] if view is not None else self.evaluate(node, inputs)
         except AccelcError as error:
             return Refusal(error.why or error.what, at=node)
         finally:
+            if unmarked:
+                node.version = None
             self.seconds += time.monotonic() - start
         for value, array in zip(node.outputs, results, strict=False):
             why = _mismatch(value, array)
@@ -157,9 +162,8 @@ class _Run:
         self._finish("fold", node, f"{node.op_type} of constants, {sizes} bytes")
 
     def _constant_for(self, value: ir.Value, array: np.ndarray, node: ir.Node) -> ir.Value:
-        name = f"{value.name}_folded" if value.is_graph_output() else str(value.name)
-        if name == value.name:
-            value.name = self.edit.fresh_name(f"{name}_before")
+        kept = value.is_graph_output()  # an Identity of the constant will carry the name
+        name = f"{value.name}_folded" if kept else self.edit.give_up_name(value)
         return self.edit.constant(array, near=node, name=name)
 
     def _lift(self, node: ir.Node) -> None:
@@ -168,8 +172,7 @@ class _Run:
         tensor = constant_tensor(value)
         if tensor is None or value.is_graph_output() or not use_count(value):
             return
-        name = str(value.name)
-        value.name = self.edit.fresh_name(f"{name}_before")
+        name = self.edit.give_up_name(value)
         self.edit.replace(value, self.edit.constant(tensor, near=node, name=name))
         self._finish("lift-constant", node, "Constant node to weight")
 

@@ -102,6 +102,13 @@ class Editor:
         """A value name used nowhere in the model: ``base``, else ``base_1``, ``base_2``..."""
         return self._unique(base or "v", self._known_names())
 
+    def give_up_name(self, value: ir.Value) -> str:
+        """Rename ``value``, so that its name is free for what replaces it; returns the name."""
+        name = str(value.name)
+        value.name = self.fresh_name(f"{name}_before")
+        self._known_names().discard(name)
+        return name
+
     # -- making --------------------------------------------------------------------------------------------
     def node(
         self,
