@@ -52,7 +52,8 @@ class Isa:
 
     def lanes(self, dtype: object) -> int:
         """Elements of ``dtype`` (anything that NumPy takes as one) in a vector of the natural width."""
-        return self.vector_bits // (8 * np.dtype(dtype).itemsize)  # type: ignore[call-overload]
+        itemsize: int = np.dtype(dtype).itemsize  # type: ignore[call-overload]
+        return self.vector_bits // (8 * itemsize)
 
     @property
     def registers(self) -> int:

@@ -83,7 +83,7 @@ class Vec(types.Type):  # type: ignore[misc]
         return isinstance(self.dtype, types.Integer) and bool(self.dtype.signed)
 
 
-@register_model(Vec)  # type: ignore[untyped-decorator]
+@register_model(Vec)
 class _VecModel(PrimitiveModel):  # type: ignore[misc]
     """Vectors are held, passed and stored as the LLVM vector itself."""
 
