@@ -49,7 +49,7 @@ class AttentionRule(Rule[_Found]):
         if last.inputs[0] is not weights or values is None or last.graph is not node.graph:
             return Refusal("the weights are not the left operand of a product of their region", at=last)
         refusal = self._refuse(node, scores, values, edit)
-        return refusal or Match((last, node, *scores.nodes), _Found(scores, values))
+        return refusal or Match((last, node, *scores.nodes, *scores.helpers), _Found(scores, values))
 
     def _refuse(self, node: ir.Node, scores: Scores, values: ir.Value, edit: Editor) -> Refusal | None:
         weights = node.outputs[0]

@@ -40,6 +40,9 @@ class Scores:
     scale: float
     mask: Mask
     nodes: tuple[ir.Node, ...]
+    """From the softmax up to the product: nothing else may read them."""
+    helpers: tuple[ir.Node, ...]
+    """Scaling and transposing of q and k: they go if nothing else reads them."""
 
 
 def read_scores(value: ir.Value | None) -> Scores | Refusal | None:
@@ -71,12 +74,12 @@ def _read_product(value: ir.Value | None, mask: Mask, above: tuple[ir.Node, ...]
     product = value.producer() if value is not None else None
     if product is None or not is_op(product, "MatMul"):
         return None
-    query, query_scale, _ = _unscaled(product.inputs[0])
-    key, key_scale, _ = _unscaled(product.inputs[1])
+    query, query_scale, on_query = _unscaled(product.inputs[0])
+    key, key_scale, on_key = _unscaled(product.inputs[1])
     transpose = key.producer() if key is not None else None
     if query is None or transpose is None or not is_op(transpose, "Transpose"):
         return Refusal("the keys are not the result of a transpose", at=product)
-    inner, inner_scale, _ = _unscaled(transpose.inputs[0])
+    inner, inner_scale, before = _unscaled(transpose.inputs[0])
     default = tuple(range(rank(inner) or 0))[::-1]
     perm = tuple(transpose.attributes.get_ints("perm", default))
     if inner is None or len(perm) != 4 or rank(query) != 4 or rank(inner) != 4:
@@ -90,7 +93,8 @@ def _read_product(value: ir.Value | None, mask: Mask, above: tuple[ir.Node, ...]
             return Refusal(f"{node.outputs[0].name} is also read elsewhere", at=node)
     factor = scale * query_scale * key_scale * inner_scale
     key_perm = tuple(perm[axis] for axis in SWAPPED)
-    return Scores(product, query, inner, key_perm, factor, mask, nodes)
+    helpers = (*on_query, *on_key, transpose, *before)
+    return Scores(product, query, inner, key_perm, factor, mask, nodes, helpers)
 
 
 def _unscaled(value: ir.Value | None) -> tuple[ir.Value | None, float, tuple[ir.Node, ...]]:
