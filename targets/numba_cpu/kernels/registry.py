@@ -18,6 +18,20 @@ FAMILIES: dict[str, str] = {
     "elementwise": f"{_KERNELS}.elementwise:Elementwise",
     "copy": f"{_KERNELS}.copy:Copy",
     "attention": f"{_KERNELS}.attention:Attention",
+    "reduce": f"{_KERNELS}.reduce:Reduce",
+    "arg_reduce": f"{_KERNELS}.arg_reduce:ArgReduce",
+    "cumulate": f"{_KERNELS}.cumulate:Cumulate",
+    "softmax": f"{_KERNELS}.softmax:Softmax",
+    "normalize": f"{_KERNELS}.normalize:Normalize",
+    "pool": f"{_KERNELS}.pool:Pool",
+    "gather": f"{_KERNELS}.gather:Gather",
+    "gather_at": f"{_KERNELS}.gather:GatherAt",
+    "scatter": f"{_KERNELS}.scatter:Scatter",
+    "pad": f"{_KERNELS}.pad:Pad",
+    "fill": f"{_KERNELS}.fill:Fill",
+    "triangle": f"{_KERNELS}.fill:Triangle",
+    "top_k": f"{_KERNELS}.top_k:TopK",
+    "resize": f"{_KERNELS}.resize:Resize",
 }
 
 
