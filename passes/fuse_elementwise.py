@@ -11,7 +11,7 @@ from accelc.ir.groups import MAX_GROUP, ask_cost, positions, refuse_operands
 from accelc.ir.outline import Outliner
 from accelc.ir.pass_base import Pass, PassContext, PassResult, Refusal
 from accelc.ir.pointwise import INTEGERS, is_pointwise
-from accelc.ir.rewrite import regions, same_shape, use_count
+from accelc.ir.rewrite import is_dead, regions, same_shape, use_count
 
 MAX_OPERANDS = 16
 """Values one kernel reads: more pointers than registers make its inner loop slower than two kernels."""
@@ -54,7 +54,7 @@ class FuseElementwise(Pass):
         modified = False
         for graph in regions(model):
             for cluster in _clusters(graph, ctx):
-                if len(cluster.nodes) < 2 or not ctx.may_rewrite():
+                if len(cluster.nodes) < 2 or is_dead(cluster.nodes[0]) or not ctx.may_rewrite():
                     continue
                 nodes = cluster.nodes[::-1]
                 call = outliner.outline(nodes, anchor="map")

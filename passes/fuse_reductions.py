@@ -12,7 +12,7 @@ from accelc.ir.groups import SILENT, Grown, ask_cost, grow_down, grow_up, positi
 from accelc.ir.outline import Outliner
 from accelc.ir.pass_base import Pass, PassContext, PassResult, Refusal
 from accelc.ir.pointwise import FLOATS, REDUCTIONS, ROW_OPS, is_pointwise
-from accelc.ir.rewrite import regions, same_shape, use_count
+from accelc.ir.rewrite import is_dead, regions, same_shape, use_count
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _fuse(anchor: ir.Node, place: Mapping[ir.Node, int], outliner: Outliner, ctx
     if not ctx.may_rewrite():
         return False
     operand = anchor.inputs[0]
-    if operand is None or operand.dtype not in FLOATS:
+    if operand is None or operand.dtype not in FLOATS or is_dead(anchor):
         return False
     before = grow_up(anchor, 0, ctx)
     after = _epilogue(anchor, place, ctx)

@@ -79,6 +79,8 @@ def grow_down(start: ir.Value, place: Mapping[ir.Node, int], admit: Admit) -> Gr
             if value in remaining:
                 remaining[value] -= 1
         newest = node.outputs[0]
+        if not use_count(newest) and not newest.is_graph_output():
+            return Grown(taken[:kept], SILENT)  # dead, and not ours to revive
         remaining[newest] = use_count(newest)
         taken.append(node)
         if not any(left for value, left in remaining.items() if value is not newest):
