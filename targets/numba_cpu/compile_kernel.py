@@ -10,10 +10,12 @@ marked ``@inline`` are linked as IR, and no machine code is made but the final o
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import linecache
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -73,12 +75,29 @@ class _IrCodegen(codegen.JITCPUCodegen):  # type: ignore[misc]
         """Numba's check costs a parse for each function; the locale cannot matter to generated text."""
 
 
+class _TypingContext(typing.Context):  # type: ignore[misc]
+    """Numba's typing rules without those of NumPy arrays, which it would try for every scalar operator."""
+
+    def load_additional_registries(self) -> None:
+        from numba.core.typing import mathdecl
+
+        self.install_registry(mathdecl.registry)
+
+
 class _KernelContext(cpu.CPUContext):  # type: ignore[misc]
     """Numba's CPU target with the code generator above and only the registries that kernels need."""
 
     def init(self) -> None:
         super().init()
         self._internal_codegen = _IrCodegen("accelc")
+        self._sizes: dict[str, int] = {}
+
+    def get_abi_sizeof(self, ty: ir.Type) -> int:
+        # Asked for every variable; each answer costs Numba a parse by LLVM.
+        name = str(ty)
+        if name not in self._sizes:
+            self._sizes[name] = super().get_abi_sizeof(ty)
+        return self._sizes[name]
 
     def load_additional_registries(self) -> None:
         from numba.core import optional  # noqa: F401
@@ -113,7 +132,7 @@ class _KernelCompiler(compiler.CompilerBase):  # type: ignore[misc]
 @functools.cache
 def _contexts() -> tuple[Any, Any]:
     """The typing and the target context of kernels."""
-    typing_context = typing.Context()
+    typing_context = _TypingContext()
     target_context = _KernelContext(typing_context)
     target_context.refresh()
     return typing_context, target_context
@@ -223,6 +242,18 @@ def kernel_globals(isa: Isa) -> dict[str, Any]:
     return {**_vocabulary(isa.vector_bits), "inline": inline, "__name__": "accelc_kernel"}
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Garbage collection off: Numba makes many long-lived objects, and a fifth of its time goes there."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @global_compiler_lock  # type: ignore[untyped-decorator]
 def _kernel_ir(source: KernelSource, isa: Isa) -> str:
     """Unoptimised LLVM IR of the kernel with its C entry."""
@@ -301,7 +332,8 @@ def optimised_module(source: KernelSource, isa: Isa) -> Any:
         KernelCompileError: Numba or LLVM rejects the text, or it calls a C function that is not allowed.
     """
     try:
-        text = _kernel_ir(source, isa)
+        with _no_collection():
+            text = _kernel_ir(source, isa)
     except Exception as error:  # Numba, llvmlite and the text itself fail in many ways
         raise KernelCompileError(
             f"kernel {source.name} does not compile",
