@@ -67,7 +67,9 @@ class Conv(Family):
         depth = sum(length for _, length in segments)
         panels = -(-outputs_per_group // tile.nr)
         if w.shape != (groups * panels, depth, tile.nr):
-            raise CallError("a convolution's weights do not fit its input", why=f"panels {w.shape}, input {x.shape}")
+            raise CallError(
+                "a convolution's weights do not fit its input", why=f"panels {w.shape}, input {x.shape}"
+            )
         check_operands(params, operands, y.shape, 1)
         images, pixel, leads = output_rows(y, operands)
         extents = [1] * (MAX_SPATIAL + 2 - len(x.shape)) + list(y.shape[2:])
@@ -78,7 +80,9 @@ class Conv(Family):
         if groups > 1:
             columns = [broadcast(t, y.shape)[1] for t in operands]
             size = panels * depth * tile.nr
-            batch.append([groups, channels, size, outputs_per_group, *(s * outputs_per_group for s in columns)])
+            batch.append(
+                [groups, channels, size, outputs_per_group, *(s * outputs_per_group for s in columns)]
+            )
         if images is not None and y.shape[0] > 1:
             batch.append([y.shape[0], x.strides[0], 0, *images])
         else:
@@ -103,7 +107,9 @@ def check_window(params: Params) -> None:
     for name in ("kernel", "strides", "dilations"):
         value = params.get(name)
         ok = isinstance(value, list | tuple) and 1 <= len(value) <= MAX_SPATIAL
-        if not ok or any(isinstance(i, bool) or not isinstance(i, int) or not 1 <= i <= MAX_EXTENT for i in value):
+        if not ok or any(
+            isinstance(i, bool) or not isinstance(i, int) or not 1 <= i <= MAX_EXTENT for i in value
+        ):
             raise ArtifactError(f"convolution: {name} is {value!r}", why="one to three positive integers")
         if rank not in (None, len(value)):
             raise ArtifactError(f"convolution: {name} is {value!r}", why=f"{rank} spatial dims")
@@ -119,7 +125,9 @@ def check_windows(params: Params, x: Tensor, y: Tensor) -> None:
         zip(params["kernel"], params["strides"], params["dilations"], strict=True), 2
     ):
         if (y.shape[i] - 1) * stride + (kernel - 1) * dilation + 1 > x.shape[i]:
-            raise CallError("a convolution's window leaves its input", why=f"input {x.shape}, output {y.shape}")
+            raise CallError(
+                "a convolution's window leaves its input", why=f"input {x.shape}, output {y.shape}"
+            )
     for tensor in (x, y):
         if tensor.shape[1] > 1 and tensor.strides[1] != 1:
             raise CallError("a convolution's channels are not adjacent", why=f"strides {tensor.strides}")
@@ -158,6 +166,8 @@ def output_rows(y: Tensor, operands: Sequence[Tensor]) -> tuple[list[int] | None
         return None, pixels[0], pixels[1:]
     inner, strides = collapse(shape[1:], [row[1:] for row in rows])
     if len(inner) > 1:
-        raise CallError("a convolution's result or epilogue operand is not channels-last", why=f"shape {y.shape}")
+        raise CallError(
+            "a convolution's result or epilogue operand is not channels-last", why=f"shape {y.shape}"
+        )
     pixels = [s[0] if inner else 0 for s in strides]
     return [row[0] for row in rows], pixels[0], pixels[1:]

@@ -45,8 +45,12 @@ class Depthwise(Family):
         check_window(params)
         pads = params.get("pads")
         ok = isinstance(pads, list | tuple) and len(pads) == len(params["kernel"]) <= 2
-        if not ok or any(isinstance(p, bool) or not isinstance(p, int) or not 0 <= p <= MAX_EXTENT for p in pads):
-            raise ArtifactError(f"depthwise convolution: pads are {pads!r}", why="an integer for each spatial dim")
+        if not ok or any(
+            isinstance(p, bool) or not isinstance(p, int) or not 0 <= p <= MAX_EXTENT for p in pads
+        ):
+            raise ArtifactError(
+                f"depthwise convolution: pads are {pads!r}", why="an integer for each spatial dim"
+            )
         check_epilogue(params)
 
     def source(self, params: Params, isa: Isa) -> KernelSource:
@@ -54,7 +58,9 @@ class Depthwise(Family):
         width, stride, dilation = params["kernel"][-1], params["strides"][-1], params["dilations"][-1]
         literal = max(width, stride, dilation) <= MAX_LITERAL
         lanes = isa.lanes(params["dtype"])
-        text = _text(params["dtype"], lanes, (width, stride, dilation) if literal else None, Epilogue.of(params))
+        text = _text(
+            params["dtype"], lanes, (width, stride, dilation) if literal else None, Epilogue.of(params)
+        )
         shape = f"{width}s{stride}d{dilation}" if literal else "any"
         return KernelSource(f"depthwise_{params['dtype']}_{shape}", text)
 
@@ -75,7 +81,9 @@ class Depthwise(Family):
         )
         channels = x.shape[1]
         if x.shape[:2] != y.shape[:2] or w.shape != (kernel[0] * kernel[1], channels) or missing < 0:
-            raise CallError("a depthwise convolution's operands do not fit", why=f"{x.shape}, {w.shape}, {y.shape}")
+            raise CallError(
+                "a depthwise convolution's operands do not fit", why=f"{x.shape}, {w.shape}, {y.shape}"
+            )
         if any(channels > 1 and tensor.strides[1] != 1 for tensor in (x, y)):
             raise CallError("a convolution's channels are not adjacent", why=f"{x.strides}, {y.strides}")
         check_operands(params, operands, y.shape, 1)
@@ -168,7 +176,9 @@ def _column_text(lanes: int, epilogue: Epilogue) -> list[str]:
         out += [f"                    acc = vfma({tap}, {weight}, acc)"]
         body, result = epilogue.lines("acc", "0", "k", " " * 12, "n" if masked else "")
         out += body
-        out += [f"            vstorem(q, k, {result}, n)" if masked else f"            vstore(q, k, {result})"]
+        out += [
+            f"            vstorem(q, k, {result}, n)" if masked else f"            vstore(q, k, {result})"
+        ]
     return out
 
 
@@ -208,7 +218,9 @@ def _step_body(literal: tuple[int, int, int], epilogue: Epilogue, lanes: int, ve
             out += [f"            a{i}_{j} = vfma(v, w{t}_{j}, a{i}_{j})" for i, t in users[offset]]
     for i in range(STEP):
         for j in parts:
-            body, result = epilogue.lines(f"a{i}_{j}", str(i), f"(k + {j * lanes})", " " * 8, "" if vectors else "n")
+            body, result = epilogue.lines(
+                f"a{i}_{j}", str(i), f"(k + {j * lanes})", " " * 8, "" if vectors else "n"
+            )
             place = f"q, {i} * yp + k + {j * lanes}, {result}"
             out += [*body, f"        vstore({place})" if vectors else f"        vstorem({place}, n)"]
     return out

@@ -79,7 +79,9 @@ class Gemm(Family):
         self._check_extents(params, a, b, c, depth, tile.nr)
         shape = c.shape[:column] + c.shape[column + 1 :]
         rows = [_row_strides(tensor, c.shape, column) for tensor in (a, c, *operands)]
-        b_rows = (0,) * (rank - 1) if packed else (*broadcast(b, (*c.shape[:-2], *b.shape[-2:]))[: rank - 2], 0)
+        b_rows = (
+            (0,) * (rank - 1) if packed else (*broadcast(b, (*c.shape[:-2], *b.shape[-2:]))[: rank - 2], 0)
+        )
         shape, (a_s, c_s, b_s, *op_s) = collapse(shape, [rows[0], rows[1], b_rows, *rows[2:]])
         height = shape[-1] if shape else 1
         if b_s and b_s[-1] != 0:
@@ -120,7 +122,9 @@ class Gemm(Family):
         if params["b"] == PACKED:
             expected = (-(-c.shape[column] // nr), depth, nr)
             if tuple(b.shape) != expected:
-                raise CallError("matrix product: inner extents differ", why=f"panels {b.shape}, needed {expected}")
+                raise CallError(
+                    "matrix product: inner extents differ", why=f"panels {b.shape}, needed {expected}"
+                )
             return
         width = 1 if params.get("b_vector") else c.shape[-1]
         if b.shape[-2] != depth or b.shape[-1] != width:
@@ -146,7 +150,8 @@ def _with_all_dims(
 def _insert(tensor: Tensor) -> Tensor:
     """A dim of extent 1 before the last."""
     return tensor._replace(
-        shape=(*tensor.shape[:-1], 1, *tensor.shape[-1:]), strides=(*tensor.strides[:-1], 0, *tensor.strides[-1:])
+        shape=(*tensor.shape[:-1], 1, *tensor.shape[-1:]),
+        strides=(*tensor.strides[:-1], 0, *tensor.strides[-1:]),
     )
 
 
@@ -160,5 +165,3 @@ def _row_strides(tensor: Tensor, shape: tuple[int, ...], column: int) -> tuple[i
         whole = tensor._replace(shape=(*tensor.shape[:-1], 1))
     strides = broadcast(whole, shape)
     return strides[:column] + strides[column + 1 :]
-
-

@@ -54,7 +54,10 @@ def _main_text(tile: Tile, dtype: str, rows: str, b: str, epilogue: Epilogue) ->
     skip = {"bk", "bn", "pack_at"} if b == PACKED else {"panel_size"}
     out += [f"    {name} = get(d, {i})" for i, name in enumerate(WORDS) if name not in skip]
     for k in operands:
-        out += [f"    f{k} = get(d, {len(WORDS) + 2 * k - 2})", f"    l{k} = get(d, {len(WORDS) + 2 * k - 1})"]
+        out += [
+            f"    f{k} = get(d, {len(WORDS) + 2 * k - 2})",
+            f"    l{k} = get(d, {len(WORDS) + 2 * k - 1})",
+        ]
     out += [
         "    ws = ws + tid * ws_bytes",
         "    rows = ptr_i64(ws)",
@@ -125,7 +128,7 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: b
         "            for p in range(first_panel, last_panel):",
         f"                cols = {nr} if p * {nr} + {nr} <= width else width - p * {nr}",
         f"                bp = {panel}",
-                "                i = 0",
+        "                i = 0",
         "                while i < nrows:",
         "                    m = nrows - i",
         # One or two rows leave the FMA units idle: share the last rows out evenly between two tiles.
@@ -162,7 +165,11 @@ def _pack_text(tile: Tile, b: str) -> list[str]:
         "            for k in range(depth):",
     ]
     load = "vload(b, k * bk + j)" if b == ROWS else "vloads(b, k * bk + j * bn, bn)"
-    out += [f"                vstore(q, k * {nr}, {load})", "        else:", "            for k in range(depth):"]
+    out += [
+        f"                vstore(q, k * {nr}, {load})",
+        "        else:",
+        "            for k in range(depth):",
+    ]
     if b == ROWS:
         out += [f"                vstore(q, k * {nr}, vloadm(b, k * bk + j, n))"]
     else:

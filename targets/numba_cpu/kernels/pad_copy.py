@@ -34,7 +34,9 @@ class PadCopy(Family):
         if params.get("dtype") not in DTYPES or not isinstance(params.get("flat"), bool):
             raise ArtifactError("pad_copy: malformed parameters", why=f"{dict(params)!r}")
         ok = isinstance(pads, list | tuple) and 1 <= len(pads) <= 3
-        if not ok or any(isinstance(p, bool) or not isinstance(p, int) or not 0 <= p <= MAX_PAD for p in pads):
+        if not ok or any(
+            isinstance(p, bool) or not isinstance(p, int) or not 0 <= p <= MAX_PAD for p in pads
+        ):
             raise ArtifactError(f"pad_copy: pads are {pads!r}", why="one to three integers, not negative")
 
     def source(self, params: Params, isa: Isa) -> KernelSource:
@@ -43,7 +45,12 @@ class PadCopy(Family):
         lanes = isa.lanes(params["dtype"])
         body = _FLAT if params["flat"] else _GATHER
         words = "\n".join(f"    {name} = get(d, {i})" for i, name in enumerate(WORDS))
-        text = _TEXT.replace("WORDS", words).replace("ROW", body).replace("PTR", pointer).replace("LANES", str(lanes))
+        text = (
+            _TEXT.replace("WORDS", words)
+            .replace("ROW", body)
+            .replace("PTR", pointer)
+            .replace("LANES", str(lanes))
+        )
         return KernelSource(f"pad_copy_{params['dtype']}_{'flat' if params['flat'] else 'gather'}", text)
 
     def bind(
@@ -74,7 +81,9 @@ class PadCopy(Family):
 def _scattered(tensor: Tensor) -> bool:
     """Whether the elements of a row (all channels of the last spatial dim) are not one run of memory."""
     channels = tensor.shape[1]
-    return (channels > 1 and tensor.strides[1] != 1) or (tensor.shape[-1] > 1 and tensor.strides[-1] != channels)
+    return (channels > 1 and tensor.strides[1] != 1) or (
+        tensor.shape[-1] > 1 and tensor.strides[-1] != channels
+    )
 
 
 _TEXT = '''"""Channels-last copy with zeros around it; see kernels/pad_copy.py. A task is one row of the output."""

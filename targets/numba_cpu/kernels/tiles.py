@@ -138,7 +138,9 @@ def check_epilogue(params: Params) -> None:
         raise ArtifactError("an epilogue is not an expression", why=str(error)) from error
     expr_emit.check(expr)
     if not fits(expr, str(dtype)) or expr.operands > len(kinds) + 1:
-        raise ArtifactError("an epilogue does not fit its kernel", why=f"all operands and the result are {dtype}")
+        raise ArtifactError(
+            "an epilogue does not fit its kernel", why=f"all operands and the result are {dtype}"
+        )
 
 
 def fits(expr: Expr, dtype: str) -> bool:

@@ -14,7 +14,14 @@ from accelc.targets.numba_cpu.kernels.packing import pack_convolution, pack_dept
 from accelc.targets.numba_cpu.kernels.tiles import choose_tile
 from accelc.targets.numba_cpu.lower import dims as arith
 from accelc.targets.numba_cpu.lower.context import LowerContext
-from accelc.targets.numba_cpu.lower.products import Finish, check_dtype, finish, inplace, scaled_sum, unit_dims
+from accelc.targets.numba_cpu.lower.products import (
+    Finish,
+    check_dtype,
+    finish,
+    inplace,
+    scaled_sum,
+    unit_dims,
+)
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.program import Value
 
@@ -102,7 +109,9 @@ def _window(op: Op, x: Value, kernel: Sequence[int]) -> _Window | Refusal:
         for i, (k, s, d) in enumerate(zip(kernel, strides, dilations, strict=True)):
             total = _same_padding(x.dims[2 + i], (int(k) - 1) * d + 1, s)
             if total is None:
-                return Refusal(f"auto_pad={auto} with stride {s} needs a static extent, dim {2 + i} is {x.dims[2 + i]}")
+                return Refusal(
+                    f"auto_pad={auto} with stride {s} needs a static extent, dim {2 + i} is {x.dims[2 + i]}"
+                )
             small = total // 2
             before[i], after[i] = (small, total - small) if auto == "SAME_UPPER" else (total - small, small)
     if any(p < 0 for p in (*before, *after)):
@@ -147,7 +156,13 @@ def _dense(
         family = "conv"
     packed = ctx.constant(panels, f"{name}.packed")
     out = ctx.out(op, 0, order)
-    ctx.emit(family, params, [source, packed, *end.operands], [out], inplace=inplace(ctx, op, end, (source,), order))
+    ctx.emit(
+        family,
+        params,
+        [source, packed, *end.operands],
+        [out],
+        inplace=inplace(ctx, op, end, (source,), order),
+    )
 
 
 def _depthwise(
@@ -159,7 +174,13 @@ def _depthwise(
     packed = ctx.constant(pack_depthwise(array), f"{name}.packed")
     params = {"dtype": op.outputs[0].dtype, "pads": window.before, **window.params(), **end.params}
     out = ctx.out(op, 0, order)
-    ctx.emit("depthwise", params, [source, packed, *end.operands], [out], inplace=inplace(ctx, op, end, (source,), order))
+    ctx.emit(
+        "depthwise",
+        params,
+        [source, packed, *end.operands],
+        [out],
+        inplace=inplace(ctx, op, end, (source,), order),
+    )
 
 
 def _padded(ctx: LowerContext, x: Value, window: _Window, order: Sequence[int]) -> Value:

@@ -39,7 +39,7 @@ def matmul(ctx: LowerContext, op: Op) -> Refusal | None:
 
 @TABLE.op("Gemm", since=7, fuses=True)
 def gemm(ctx: LowerContext, op: Op) -> Refusal | None:
-    """alpha * A' @ B' + beta * C.
+    """Alpha * A' @ B' + beta * C.
 
     Shapes: A ``[M, K]`` (``[K, M]`` if transA), B ``[K, N]`` (``[N, K]`` if transB), C broadcast to ``[M, N]``.
     Dtypes: float32, float64. With ``beta`` 0 nothing of C is read.
@@ -94,7 +94,16 @@ def _product(
         kind = "rows" if len(b.dims) - 1 in unit_dims(ctx, b) else "any"
     a, rows = _left(ctx, a)
     out = ctx.out(op)
-    call = {"dtype": dtype, "mr": tile.mr, "nv": tile.nv, "axis": -1, "a": rows, "b": kind, **params, **end.params}
+    call = {
+        "dtype": dtype,
+        "mr": tile.mr,
+        "nv": tile.nv,
+        "axis": -1,
+        "a": rows,
+        "b": kind,
+        **params,
+        **end.params,
+    }
     ctx.emit("gemm", call, [a, b, *end.operands], [out], inplace=inplace(ctx, op, end, (a, b), ()))
     return None
 

@@ -61,7 +61,13 @@ class Finish:
 
 
 def finish(
-    ctx: LowerContext, op: Op, dtype: str, axis: int, order: Sequence[int], inner: Expr | None, added: Sequence[Value]
+    ctx: LowerContext,
+    op: Op,
+    dtype: str,
+    axis: int,
+    order: Sequence[int],
+    inner: Expr | None,
+    added: Sequence[Value],
 ) -> Finish | Refusal:
     """The epilogue parameters of a product.
 
@@ -104,7 +110,9 @@ def finish(
     return Finish({"epilogue": expr.to_json(), "kinds": kinds}, tuple(values))
 
 
-def inplace(ctx: LowerContext, op: Op, end: Finish, others: Sequence[Value], order: Sequence[int]) -> tuple[int, ...]:
+def inplace(
+    ctx: LowerContext, op: Op, end: Finish, others: Sequence[Value], order: Sequence[int]
+) -> tuple[int, ...]:
     """Inputs whose memory the result may take: operands that lie just as it does, read right before each store.
 
     ``others`` are the product's own operands: what overlaps them is still read while the result is written.
@@ -147,7 +155,9 @@ def _append(builder: ExprBuilder, expr: Expr, first: int | None, shift: int) -> 
     for step, dtype in zip(expr.steps, expr.dtypes, strict=True):
         if step[0] == "in":
             k = step[1]
-            places.append(first if k == 0 and first is not None else builder.operand(k + shift if k else 0, dtype))
+            places.append(
+                first if k == 0 and first is not None else builder.operand(k + shift if k else 0, dtype)
+            )
         elif step[0] == "const":
             places.append(builder.add(dtype, *step))
         else:

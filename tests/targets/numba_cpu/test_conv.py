@@ -19,9 +19,7 @@ from accelc.targets.numba_cpu.kernels.tiles import choose_tile
 CONV, PAD = Conv(), PadCopy()
 
 
-def reference(
-    x: np.ndarray, w: np.ndarray, strides: Any, dilations: Any, groups: int = 1
-) -> np.ndarray:
+def reference(x: np.ndarray, w: np.ndarray, strides: Any, dilations: Any, groups: int = 1) -> np.ndarray:
     """Convolution without pads, tap by tap, in float64."""
     rank = w.ndim - 2
     out = [(x.shape[2 + i] - (w.shape[2 + i] - 1) * dilations[i] - 1) // strides[i] + 1 for i in range(rank)]
@@ -53,13 +51,20 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
 def relu_add(dtype: str = "float32") -> dict[str, Any]:
     """max(x + bias, 0) + residual."""
     b = ExprBuilder()
-    relu = b.add(dtype, "max", b.add(dtype, "add", b.operand(0, dtype), b.operand(1, dtype)), b.const(0.0, dtype))
+    relu = b.add(
+        dtype, "max", b.add(dtype, "add", b.operand(0, dtype), b.operand(1, dtype)), b.const(0.0, dtype)
+    )
     expr = b.build(b.add(dtype, "add", relu, b.operand(2, dtype)))
     return {"epilogue": expr.to_json(), "kinds": ["vector", "vector"]}
 
 
 def params(
-    w: np.ndarray, strides: Any = None, dilations: Any = None, groups: int = 1, isa: Isa | None = None, **more: Any
+    w: np.ndarray,
+    strides: Any = None,
+    dilations: Any = None,
+    groups: int = 1,
+    isa: Isa | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     rank = w.ndim - 2
     tile = choose_tile(isa or Isa.host(), w.dtype.name, None)
@@ -70,7 +75,12 @@ def params(
 
 
 def convolve(
-    x: np.ndarray, w: np.ndarray, p: dict[str, Any], operands: Any = (), isa: Isa | None = None, threads: int = 2
+    x: np.ndarray,
+    w: np.ndarray,
+    p: dict[str, Any],
+    operands: Any = (),
+    isa: Isa | None = None,
+    threads: int = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel's result and NumPy's, before any epilogue."""
     wanted = reference(x, w, p["strides"], p["dilations"], p["groups"])
@@ -86,7 +96,9 @@ def random(*shape: int, seed: int = 0, dtype: Any = np.float32) -> np.ndarray:
 
 
 def close(found: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-5) -> None:
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * max(1.0, np.abs(wanted).max(initial=0.0)))
+    np.testing.assert_allclose(
+        found, wanted, rtol=0, atol=tolerance * max(1.0, np.abs(wanted).max(initial=0.0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +153,9 @@ def test_other_forms() -> None:
     w = random(21, 5, 3, 3, seed=1)
     close(*convolve(random(1, 5, 8, 7), w, {**params(w, isa=isa), "mr": 4, "nv": 1}, isa=isa))
     w = random(21, 5, 3, 3, seed=1, dtype=np.float64)
-    close(*convolve(random(1, 5, 8, 7, dtype=np.float64), w, {**params(w), "mr": 2, "nv": 1}), tolerance=1e-13)
+    close(
+        *convolve(random(1, 5, 8, 7, dtype=np.float64), w, {**params(w), "mr": 2, "nv": 1}), tolerance=1e-13
+    )
 
 
 def test_nan_stays_in_its_windows() -> None:

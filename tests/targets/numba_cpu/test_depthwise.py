@@ -17,17 +17,22 @@ from accelc.targets.numba_cpu.kernels.packing import pack_depthwise
 DEPTHWISE = Depthwise()
 
 
-def reference(x: np.ndarray, w: np.ndarray, strides: Any, dilations: Any, before: Any, after: Any) -> np.ndarray:
+def reference(
+    x: np.ndarray, w: np.ndarray, strides: Any, dilations: Any, before: Any, after: Any
+) -> np.ndarray:
     """Depthwise convolution, tap by tap, in float64; zeros are not multiplied but left out."""
     rank = w.ndim - 2
     widths = [(0, 0), (0, 0), *zip(before, after, strict=True)]
     padded = np.pad(x.astype(np.float64), widths)
     inside = np.pad(np.ones(x.shape), widths).astype(bool)
-    out = [(padded.shape[2 + i] - (w.shape[2 + i] - 1) * dilations[i] - 1) // strides[i] + 1 for i in range(rank)]
+    out = [
+        (padded.shape[2 + i] - (w.shape[2 + i] - 1) * dilations[i] - 1) // strides[i] + 1 for i in range(rank)
+    ]
     y = np.zeros((*x.shape[:2], *out))
     for tap in np.ndindex(*w.shape[2:]):
         index: Any = (slice(None), slice(None)) + tuple(
-            slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilations, out, strides, strict=True)
+            slice(t * d, t * d + (o - 1) * s + 1, s)
+            for t, d, o, s in zip(tap, dilations, out, strides, strict=True)
         )
         weights = w[(slice(None), 0, *tap)].reshape(1, -1, *(1,) * rank)
         with np.errstate(invalid="ignore"):
@@ -107,7 +112,11 @@ def test_epilogue() -> None:
     p = {"dtype": f, "kernel": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [1, 1],
          "epilogue": expr.to_json(), "kinds": ["vector", "scalar", "vector"]}  # fmt: skip
     x, w = random(2, 19, 5, 7), random(19, 1, 3, 3, seed=1)
-    bias, scale, residual = random(1, 19, 1, 1, seed=2), random(2, 1, 1, 1, seed=3), channels_last(random(2, 19, 5, 7))
+    bias, scale, residual = (
+        random(1, 19, 1, 1, seed=2),
+        random(2, 1, 1, 1, seed=3),
+        channels_last(random(2, 19, 5, 7)),
+    )
     wanted = np.clip(reference(x, w, (1, 1), (1, 1), (1, 1), (1, 1)) + bias, 0, 6) * scale + residual
     run_family(DEPTHWISE, p, [channels_last(x), pack_depthwise(w), bias, scale, residual], [residual])
     np.testing.assert_allclose(residual, wanted, rtol=0, atol=1e-5)

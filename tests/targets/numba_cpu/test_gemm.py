@@ -22,7 +22,9 @@ GEMM = Gemm()
 def expr_bias_relu_add(dtype: str = "float32") -> Expr:
     """relu(x + bias) + residual."""
     b = ExprBuilder()
-    relu = b.add(dtype, "max", b.add(dtype, "add", b.operand(0, dtype), b.operand(1, dtype)), b.const(0.0, dtype))
+    relu = b.add(
+        dtype, "max", b.add(dtype, "add", b.operand(0, dtype), b.operand(1, dtype)), b.const(0.0, dtype)
+    )
     return b.build(b.add(dtype, "add", relu, b.operand(2, dtype)))
 
 
@@ -32,7 +34,9 @@ def expr_gelu(dtype: str = "float32") -> Expr:
     return b.build(b.add(dtype, "gelu", b.add(dtype, "add", b.operand(0, dtype), b.operand(1, dtype))))
 
 
-def params(isa: Isa | None = None, dtype: str = "float32", columns: int | None = None, **more: Any) -> dict[str, Any]:
+def params(
+    isa: Isa | None = None, dtype: str = "float32", columns: int | None = None, **more: Any
+) -> dict[str, Any]:
     tile = choose_tile(isa or Isa.host(), dtype, columns)
     return {"dtype": dtype, "mr": tile.mr, "nv": tile.nv, "axis": -1, "a": "strided", "b": "packed", **more}
 
@@ -147,7 +151,12 @@ def test_batch_dims_run_on_where_memory_does() -> None:
 def test_two_activations(kind: str) -> None:
     """B is packed by the tasks, with batch dims that broadcast both ways."""
     p = params(b=kind)
-    for shape_a, shape_b in [((2, 1, 7, 300), (3, 300, 18)), ((1, 5), (4, 5, 40)), ((3, 20, 4), (3, 4, 1)), ((2, 0, 4), (4, 3))]:
+    for shape_a, shape_b in [
+        ((2, 1, 7, 300), (3, 300, 18)),
+        ((1, 5), (4, 5, 40)),
+        ((3, 20, 4), (3, 4, 1)),
+        ((2, 0, 4), (4, 3)),
+    ]:
         a, b = random(*shape_a), random(*shape_b, seed=1)
         if kind == "any":
             b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
