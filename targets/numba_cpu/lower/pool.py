@@ -1,0 +1,183 @@
+"""Lowering of pooling: MaxPool, AveragePool, LpPool, and LRN, which pools over channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelc.ir.pass_base import Refusal
+from accelc.targets.numba_cpu.kernels.expr import Expr, ExprBuilder
+from accelc.targets.numba_cpu.kernels.text import FLOATS, VECTOR_FLOATS
+from accelc.targets.numba_cpu.lower import dims as dim
+from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.elementwise import arranged, emit_map, map_operands
+from accelc.targets.numba_cpu.lower.fusing import finish, materialised, with_epilogue
+from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
+from accelc.targets.numba_cpu.program import Value, View
+
+TABLE = LoweringTable()
+
+
+@dataclass(frozen=True)
+class Window:
+    """A pooling window: extents, strides, dilations and leading pads of each spatial dim."""
+
+    extents: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+def window_of(op: Op, x: Value) -> Window | Refusal:
+    """The window that the attributes describe; trailing pads follow from the output's shape."""
+    rank = len(x.dims) - 2
+    extents = tuple(int(k) for k in op.attrs.get("kernel_shape", ()))
+    if not 1 <= rank <= 3 or len(extents) != rank:
+        return Refusal(f"pooling over {rank} spatial dims has no kernel")
+    strides = tuple(int(s) for s in op.attrs.get("strides", (1,) * rank))
+    dilations = tuple(int(s) for s in op.attrs.get("dilations", (1,) * rank))
+    pads = tuple(int(s) for s in op.attrs.get("pads", (0,) * 2 * rank))
+    auto = op.attrs.get("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        both: list[tuple[int, int]] = []
+        for i in range(rank):
+            size, out = x.dims[2 + i], op.outputs[0].dims[2 + i]
+            if not isinstance(size, int) or not isinstance(out, int):
+                return Refusal(f"auto_pad={auto} needs static spatial dims")
+            total = max(0, (out - 1) * strides[i] + (extents[i] - 1) * dilations[i] + 1 - size)
+            small, large = total // 2, total - total // 2
+            both.append((small, large) if auto == "SAME_UPPER" else (large, small))
+        pads = (*(low for low, _ in both), *(high for _, high in both))
+    elif auto == "VALID":
+        pads = (0,) * 2 * rank
+    if any(pad < 0 for pad in pads) or min((*extents, *strides, *dilations)) < 1:
+        return Refusal("negative pads have no kernel")
+    return Window(extents, strides, dilations, pads[:rank], pads[rank:])
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """Physical order with dim 1 innermost."""
+    return (0, *range(2, rank), 1)
+
+
+def emit_pool(
+    ctx: LowerContext,
+    kind: str,
+    x: Value,
+    window: Window,
+    output: Value,
+    *,
+    count_pads: bool = False,
+    p: int = 2,
+) -> None:
+    """One call of the ``pool`` family."""
+    params = {
+        "kind": kind,
+        "dtype": x.dtype,
+        "count_pads": count_pads,
+        "p": p,
+        "window": list(window.extents),
+        "strides": list(window.strides),
+        "dilations": list(window.dilations),
+        "pads": list(window.pads),
+    }
+    ctx.emit("pool", params, [x], [output])
+
+
+def _pool(ctx: LowerContext, op: Op, kind: str, *, count_pads: bool = False, p: int = 2) -> Refusal | None:
+    x = materialised(ctx, op)
+    if x.dtype == "bool" or (kind != "max" and x.dtype not in FLOATS):
+        return Refusal(f"{op.op_type} of {x.dtype} has no kernel")
+    window = window_of(op, x)
+    if isinstance(window, Refusal):
+        return window
+    order = channels_last(len(x.dims))
+    output = with_epilogue(ctx, op, x.dtype, order)
+    emit_pool(ctx, kind, arranged(ctx, x, order), window, output, count_pads=count_pads, p=p)
+    finish(ctx, op, output)
+    return None
+
+
+@TABLE.op("MaxPool", fuses=True)
+def max_pool(ctx: LowerContext, op: Op) -> Refusal | None:
+    """Maximum over a window; NaN propagates.
+
+    Refuses: indices as second output.
+    Source: https://onnx.ai/onnx/operators/onnx__MaxPool.html
+    """
+    if any(spec.name for spec in op.outputs[1:]):
+        return Refusal("indices as output have no kernel")
+    return _pool(ctx, op, "max")
+
+
+@TABLE.op("AveragePool", fuses=True)
+def average_pool(ctx: LowerContext, op: Op) -> Refusal | None:
+    """Mean over a window, with or without the pads in the divisor.
+
+    Refuses: count_include_pad together with ceil_mode where a window reaches past the pads.
+    Source: https://onnx.ai/onnx/operators/onnx__AveragePool.html
+    """
+    count_pads = bool(op.attrs.get("count_include_pad", 0))
+    x = op.inputs[0]
+    if count_pads and op.attrs.get("ceil_mode", 0) and x is not None:
+        # Past the pads there is nothing to count, so the divisor would differ from window to window.
+        window = window_of(op, x)
+        if isinstance(window, Refusal):
+            return window
+        for i, (size, out) in enumerate(zip(x.dims[2:], op.outputs[0].dims[2:], strict=True)):
+            reach = (window.extents[i] - 1) * window.dilations[i] + 1
+            known = isinstance(size, int) and isinstance(out, int)
+            if (
+                not known
+                or (int(out) - 1) * window.strides[i] + reach > int(size) + window.pads[i] + window.ends[i]
+            ):
+                return Refusal("count_include_pad with windows past the pads has no kernel")
+    return _pool(ctx, op, "average", count_pads=count_pads)
+
+
+@TABLE.op("LpPool", since=2, fuses=True)
+def lp_pool(ctx: LowerContext, op: Op) -> Refusal | None:
+    """(sum |x|^p)^(1/p) over a window, for p of 1 and 2."""
+    p = int(op.attrs.get("p", 2))
+    return _pool(ctx, op, "lp", p=p) if p in (1, 2) else Refusal(f"p = {p}; 1 and 2 have kernels")
+
+
+@TABLE.op("LRN")
+def lrn(ctx: LowerContext, op: Op) -> Refusal | None:
+    """X / (bias + alpha / size * sum of x² over ``size`` channels) ^ beta.
+
+    The sum is an average over a window along the channels, which are one spatial dim of [N, HW, C].
+    Source: https://onnx.ai/onnx/operators/onnx__LRN.html
+    """
+    x = op.inputs[0]
+    if x is None or len(x.dims) < 2 or x.dtype not in VECTOR_FLOATS:
+        return Refusal("LRN needs float32 or float64 [N, C, ...]")
+    x = ctx.ordered(x)
+    size = int(op.attrs["size"])
+    pixels = dim.product(x.dims[2:])
+    flat = ctx.reshaped(x, (x.dims[0], x.dims[1], pixels))
+    builder = ExprBuilder()
+    step = builder.operand(0, x.dtype)
+    square = builder.build(builder.add(x.dtype, "mul", step, step))
+    squares = ctx.temp(x.dtype, flat.dims)
+    emit_map(ctx, square, map_operands(ctx, flat.dims, (0, 1, 2), [flat]), squares)
+    sums = ctx.temp(x.dtype, flat.dims)
+    window = Window((size,), (1,), (1,), ((size - 1) // 2,), (size // 2,))
+    source, target = ctx.permuted(squares, (0, 2, 1)), ctx.permuted(sums, (0, 2, 1))
+    emit_pool(ctx, "average", source, window, target, count_pads=True)
+    output = ctx.out(op, 0)
+    mean = ctx.make_view(View(sums.id, "reshape"), x.dims)
+    mapped = map_operands(ctx, x.dims, tuple(range(len(x.dims))), [x, mean])
+    emit_map(ctx, _lrn_expr(op, x.dtype), mapped, output)
+    return None
+
+
+def _lrn_expr(op: Op, dtype: str) -> Expr:
+    builder = ExprBuilder()
+    value, mean = builder.operand(0, dtype), builder.operand(1, dtype)
+    alpha, beta = float(op.attrs.get("alpha", 1e-4)), float(op.attrs.get("beta", 0.75))
+    scaled = builder.add(dtype, "mul", mean, builder.const(alpha, dtype))
+    scaled = builder.add(dtype, "add", scaled, builder.const(float(op.attrs.get("bias", 1.0)), dtype))
+    # pow(s, -beta) as exp(-beta * log(s)): s is positive, and both have vector forms.
+    power = builder.add(dtype, "mul", builder.add(dtype, "log", scaled), builder.const(-beta, dtype))
+    return builder.build(builder.add(dtype, "mul", value, builder.add(dtype, "exp", power)))
