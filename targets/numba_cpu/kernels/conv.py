@@ -22,6 +22,7 @@ from accelc.targets.numba_cpu.kernels.operands import (
     check_operands,
     check_tile,
     collapse,
+    integers,
 )
 from accelc.targets.numba_cpu.kernels.schedule import plan
 from accelc.targets.numba_cpu.kernels.tiles import Epilogue, check_epilogue, tile_of
@@ -103,17 +104,13 @@ class Conv(Family):
 
 def check_window(params: Params) -> None:
     """Raise ArtifactError unless kernel, strides and dilations are lists of positive integers of one length."""
-    rank = None
-    for name in ("kernel", "strides", "dilations"):
-        value = params.get(name)
-        ok = isinstance(value, list | tuple) and 1 <= len(value) <= MAX_SPATIAL
-        if not ok or any(
-            isinstance(i, bool) or not isinstance(i, int) or not 1 <= i <= MAX_EXTENT for i in value
-        ):
-            raise ArtifactError(f"convolution: {name} is {value!r}", why="one to three positive integers")
-        if rank not in (None, len(value)):
-            raise ArtifactError(f"convolution: {name} is {value!r}", why=f"{rank} spatial dims")
-        rank = len(value)
+    found = [
+        integers(params, name, 1, MAX_EXTENT, MAX_SPATIAL) for name in ("kernel", "strides", "dilations")
+    ]
+    if len({len(value) for value in found}) != 1:
+        raise ArtifactError(
+            "convolution: kernel, strides and dilations have different lengths", why=str(found)
+        )
 
 
 def check_windows(params: Params, x: Tensor, y: Tensor) -> None:

@@ -16,7 +16,7 @@ from accelc.errors import ArtifactError, CallError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Binding, Family, KernelSource, Params, Tensor
 from accelc.targets.numba_cpu.kernels.conv import MAX_EXTENT, check_window, output_rows
-from accelc.targets.numba_cpu.kernels.operands import check_operands
+from accelc.targets.numba_cpu.kernels.operands import check_operands, integers
 from accelc.targets.numba_cpu.kernels.tiles import DTYPES, Epilogue, check_epilogue
 
 STEP = 4
@@ -43,13 +43,9 @@ class Depthwise(Family):
         if params.get("dtype") not in DTYPES:
             raise ArtifactError(f"depthwise convolution of {params.get('dtype')!r}")
         check_window(params)
-        pads = params.get("pads")
-        ok = isinstance(pads, list | tuple) and len(pads) == len(params["kernel"]) <= 2
-        if not ok or any(
-            isinstance(p, bool) or not isinstance(p, int) or not 0 <= p <= MAX_EXTENT for p in pads
-        ):
+        if len(integers(params, "pads", 0, MAX_EXTENT, 2)) != len(params["kernel"]):
             raise ArtifactError(
-                f"depthwise convolution: pads are {pads!r}", why="an integer for each spatial dim"
+                "depthwise convolution: as many pads as spatial dims", why=f"{params['pads']}"
             )
         check_epilogue(params)
 

@@ -262,7 +262,8 @@ def bind_product(
         "panels": schedule.panels, "mc": schedule.mc, "row_blocks": schedule.row_blocks, "group": schedule.group,
         "groups": schedule.groups, "nbatch": len(batch), "batch_at": tables_at,
         "nblocks": len(schedule.blocks), "blocks_at": blocks_at, "segments_at": segments_at, "keep": keep,
-        "part_at": part_at, "pack_at": pack_at, "row_at": pixels_at, "panel_size": 0, "ks": 1, "bk": 0, "bn": 0, **words,
+        "part_at": part_at, "pack_at": pack_at, "row_at": pixels_at, "panel_size": 0, "ks": 1,
+        "bk": 0, "bn": 0, **words,
     }  # fmt: skip
     head: list[int | Address] = [fixed[name] for name in WORDS]
     for tensor, stride in operands:

@@ -21,6 +21,26 @@ def check_tile(params: Params) -> None:
             raise ArtifactError(f"register tile: {name} is {value!r}", why=f"an integer from 1 to {top}")
 
 
+def integers(params: Params, name: str, low: int, high: int, most: int) -> list[int]:
+    """The parameter ``name``: one to ``most`` integers from ``low`` to ``high``.
+
+    Raises:
+        ArtifactError: it is anything else.
+    """
+    value = params.get(name)
+    if isinstance(value, list | tuple) and 1 <= len(value) <= most:
+        found = [
+            item
+            for item in value
+            if isinstance(item, int) and not isinstance(item, bool) and low <= item <= high
+        ]
+        if len(found) == len(value):
+            return found
+    raise ArtifactError(
+        f"kernel parameter {name!r} is {value!r}", why=f"one to {most} integers from {low} to {high}"
+    )
+
+
 def check_operands(params: Params, operands: Sequence[Tensor], shape: tuple[int, ...], column: int) -> None:
     """Raise CallError unless every ``vector`` operand is contiguous along the columns."""
     kinds = params.get("kinds", ())

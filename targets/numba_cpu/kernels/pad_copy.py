@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from accelc.errors import ArtifactError, CallError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Binding, Family, KernelSource, Params, Tensor
+from accelc.targets.numba_cpu.kernels.operands import integers
 from accelc.targets.numba_cpu.kernels.tiles import DTYPES
 
 MAX_PAD = 1 << 20
@@ -30,14 +31,9 @@ class PadCopy(Family):
 
     def check(self, params: Params) -> None:
         """See the base class."""
-        pads = params.get("pads")
         if params.get("dtype") not in DTYPES or not isinstance(params.get("flat"), bool):
             raise ArtifactError("pad_copy: malformed parameters", why=f"{dict(params)!r}")
-        ok = isinstance(pads, list | tuple) and 1 <= len(pads) <= 3
-        if not ok or any(
-            isinstance(p, bool) or not isinstance(p, int) or not 0 <= p <= MAX_PAD for p in pads
-        ):
-            raise ArtifactError(f"pad_copy: pads are {pads!r}", why="one to three integers, not negative")
+        integers(params, "pads", 0, MAX_PAD, 3)
 
     def source(self, params: Params, isa: Isa) -> KernelSource:
         """See the base class."""

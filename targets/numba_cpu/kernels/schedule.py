@@ -49,8 +49,8 @@ def split_segments(segments: list[tuple[int, int]], depth: int, unit: int) -> li
     for offset, length in segments:
         pieces = max(1, -(-length // depth))
         step = -(-length // pieces)
-        for start in range(0, max(length, 1), max(step, 1)):
-            out.append((offset + start * unit, min(step, length - start)))
+        starts = range(0, max(length, 1), max(step, 1))
+        out += [(offset + start * unit, min(step, length - start)) for start in starts]
     return out
 
 
@@ -74,10 +74,7 @@ def plan(
     total = sum(length for _, length in segments)
     panels = -(-n // tile.nr)
     depth = max(64, PANEL_BYTES // (tile.nr * itemsize))
-    if m <= 2 * tile.mr or total <= depth * 3 // 2:
-        depth = max(total, 1)
-    else:
-        depth = -(-total // -(-total // depth))
+    depth = max(total, 1) if m <= 2 * tile.mr or total <= depth * 3 // 2 else -(-total // -(-total // depth))
     # Whole segments where they are short, so that loops stay long.
     cut = split_segments(segments, depth, unit)
     blocks = group_segments(cut, depth + depth // 4)

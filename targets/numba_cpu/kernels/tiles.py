@@ -228,10 +228,11 @@ def dispatch_text(tile: Tile, epilogue: Epilogue, columns: bool, indent: str) ->
     for m, below in zip(variants, [*variants[1:], 0], strict=True):
         word = "if" if m == tile.mr else "elif"
         out.append(f"{indent}{word} m > {below}:" if below else f"{indent}else:")
-        if columns:
-            rows = "at(pa, get(rows, i)), ks"
-        else:
-            rows = ", ".join(f"at(pa, get(rows, i + {r}))" for r in range(m))
+        rows = (
+            "at(pa, get(rows, i)), ks"
+            if columns
+            else ", ".join(f"at(pa, get(rows, i + {r}))" for r in range(m))
+        )
         tail = f", direct, pc, ldc{epilogue.arguments}" if m == tile.mr and epilogue.cheap else ""
         out.append(f"{indent}    tile{m}({rows}, bp, segments, s0, s1, pt, first{tail})")
     return out

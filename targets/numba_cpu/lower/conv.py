@@ -40,7 +40,8 @@ def conv(ctx: LowerContext, op: Op) -> Refusal | None:
     if isinstance(dtype, Refusal):
         return dtype
     x, weight, bias = op.inputs[0], op.inputs[1], op.input(2)
-    assert x is not None and weight is not None
+    assert x is not None
+    assert weight is not None
     array = ctx.array(weight)
     if array is None:
         return Refusal("Conv with weights that are not constant")
@@ -59,8 +60,10 @@ def conv(ctx: LowerContext, op: Op) -> Refusal | None:
         return end
     groups = int(op.attrs.get("group", 1))
     if groups > 1 and groups == array.shape[0] and array.shape[1] == 1 and rank <= 2:
-        return _depthwise(ctx, op, x, array, window, order, end)
-    return _dense(ctx, op, x, array, window, order, end, groups)
+        _depthwise(ctx, op, x, array, window, order, end)
+    else:
+        _dense(ctx, op, x, array, window, order, end, groups)
+    return None
 
 
 class _Window:

@@ -28,7 +28,8 @@ def matmul(ctx: LowerContext, op: Op) -> Refusal | None:
     if isinstance(dtype, Refusal):
         return dtype
     a, b = op.inputs[0], op.inputs[1]
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     params: dict[str, Any] = {"a_vector": len(a.dims) == 1, "b_vector": len(b.dims) == 1}
     array = ctx.array(b)
     if len(b.dims) == 1:
@@ -49,7 +50,8 @@ def gemm(ctx: LowerContext, op: Op) -> Refusal | None:
     if isinstance(dtype, Refusal):
         return dtype
     a, b, c = op.inputs[0], op.inputs[1], op.input(2)
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
     alpha, beta = float(op.attrs.get("alpha", 1.0)), float(op.attrs.get("beta", 1.0))
     array = ctx.array(b)
     if op.attrs.get("transA", 0):

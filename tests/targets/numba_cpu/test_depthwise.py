@@ -30,10 +30,9 @@ def reference(
     ]
     y = np.zeros((*x.shape[:2], *out))
     for tap in np.ndindex(*w.shape[2:]):
-        index: Any = (slice(None), slice(None)) + tuple(
-            slice(t * d, t * d + (o - 1) * s + 1, s)
-            for t, d, o, s in zip(tap, dilations, out, strides, strict=True)
-        )
+        places = zip(tap, dilations, out, strides, strict=True)
+        windows = [slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in places]
+        index: Any = (slice(None), slice(None), *windows)
         weights = w[(slice(None), 0, *tap)].reshape(1, -1, *(1,) * rank)
         with np.errstate(invalid="ignore"):
             y += np.where(inside[index], padded[index] * weights, 0.0)

@@ -245,10 +245,12 @@ def test_schedule() -> None:
     assert group_segments([], 8) == ((0, 0, 0, 0),)
     for m, n, k in [(1, 1, 1), (128, 3072, 768), (3136, 256, 64), (1, 2048, 2048), (5, 100, 5000)]:
         schedule, segments = plan(tile, 4, m=m, n=n, segments=[(0, k)], unit=1)
-        assert schedule.mc % tile.mr == 0 and schedule.mc * schedule.row_blocks >= m
+        assert schedule.mc % tile.mr == 0
+        assert schedule.mc * schedule.row_blocks >= m
         assert schedule.mc * (schedule.row_blocks - 1) < m
         assert schedule.group * schedule.groups >= schedule.panels > schedule.group * (schedule.groups - 1)
         assert sum(length for _, length in segments) == k
-        assert schedule.blocks[0][2] == 0 and schedule.blocks[-1][3] == k
+        assert schedule.blocks[0][2] == 0
+        assert schedule.blocks[-1][3] == k
     # Large products have tasks for 16 threads.
     assert plan(tile, 4, m=128, n=768, segments=[(0, 768)], unit=1)[0].tasks >= 32

@@ -166,7 +166,7 @@ def test_fused_residual() -> None:
 
 
 def test_refusals() -> None:
-    w = random(3, 4, 3, 3)
+    random(3, 4, 3, 3)
     assert "not constant" in refusal(
         "g (float[1,4,5,5] x, float[3,4,3,3] w) => (float[1,3,3,3] y) { y = Conv(x, w) }", {}
     )
