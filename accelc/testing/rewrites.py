@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from accelc.ir import shapes
 from accelc.ir.pass_base import Pass, PassContext, PassRecord
+from accelc.ir.verify import signature, verify
 from accelc.reference import evaluate_node, run_onnxruntime
 from accelc.testing.graph_text import constant_names, elided_weights, model_from_text, normal_text, weights_of
 
@@ -186,12 +187,12 @@ def _prepare(model: Model, weights: Mapping[str, np.ndarray] | None, infer: bool
 
 def _run_checked(pass_: Pass, model: ir.Model, options: Mapping[str, Any]) -> ir.Model:
     """Run a pass; the result must be valid, keep the signature, and ``modified`` must be the truth."""
-    signature = _signature(model)
-    before = _bytes(model)
+    before, shapes_before, expect = _bytes(model), _signature_shapes(model), signature(model)
     result, modified, _ = run_pass(pass_, model, **options)
+    verify(result, after=str(pass_), expect=expect)
     onnx.checker.check_model(ir.to_proto(result), full_check=True)
-    if _signature(result) != signature:
-        raise AssertionError(f"{pass_} changed the signature: {signature} to {_signature(result)}")
+    if (shapes_after := _signature_shapes(result)) != shapes_before:
+        raise AssertionError(f"{pass_} changed the signature: {shapes_before} to {shapes_after}")
     if (changed := _bytes(result) != before) != modified:
         raise AssertionError(
             f"{pass_} says modified={modified}, but the model {'did' if changed else 'did not'} change"
@@ -215,7 +216,7 @@ def _assert_weights(result: ir.Model, expected: ir.Model, text: str) -> None:
             assert_close(want, got, f"weight {name}", tolerance=1e-6)
 
 
-def _signature(model: ir.Model) -> list[str]:
+def _signature_shapes(model: ir.Model) -> list[str]:
     graph = model.graph
     return [f"{v.name}:{v.type}{v.shape}" for group in (graph.inputs, graph.outputs) for v in group]
 
