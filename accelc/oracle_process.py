@@ -64,9 +64,8 @@ def run_isolated(
 
 def _results(folder: Path, returncode: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     if (folder / "error.txt").is_file():
-        raise UnsupportedError(
-            "onnxruntime cannot run the model", why=(folder / "error.txt").read_text("utf-8")
-        )
+        what, _, why = (folder / "error.txt").read_text("utf-8").partition("\n")
+        raise UnsupportedError(what, why=why)
     if returncode != 0:
         how = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
         raise UnsupportedError("onnxruntime crashed on the model", why=how)
@@ -120,8 +119,8 @@ def main(folder: Path) -> int:
             results = Oracle(Path(job["model"]), optimize=optimize).run(feeds)
             _save(folder / f"{side}.npz", results)
     except (UnsupportedError, MemoryError) as error:
-        text = getattr(error, "why", "") or "out of memory"
-        (folder / "error.txt").write_text(text, encoding="utf-8")
+        what = getattr(error, "what", "onnxruntime ran out of memory")
+        (folder / "error.txt").write_text(f"{what}\n{getattr(error, 'why', '')}", encoding="utf-8")
         return 1
     return 0
 

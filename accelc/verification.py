@@ -33,6 +33,13 @@ _PRECISION_SLACK = 4.0
 """A model that computes in float16 cannot be closer than a few of its rounding steps."""
 
 
+_CHILD_ATTEMPTS = 3
+"""Draws for a model that runs in a child process, each of which costs a second."""
+_MOST_TRIPS = 1_000_000
+_LARGE_BYTES = 256 << 20
+_LARGE_RATIO = 8
+
+
 @dataclass(frozen=True)
 class Case:
     """One set of inputs and what the oracle makes of them, optimised and not."""
@@ -90,7 +97,7 @@ def prepare(
     progress: Callable[[str], None] | None = None,
 ) -> Cases:
     """Choose inputs and run the oracle on them; see :func:`verify_executable`."""
-    reason = _why_not(imported)
+    reason = _why_not(imported, trusted=data is not None)
     if reason:
         return Cases(reason=reason)
     given = checked_data(imported, data) if data is not None else []
@@ -114,7 +121,7 @@ def _random_cases(oracle: _Oracles, imported: ir.Model, sets: int, seed: int, fo
     """Add random cases; a draw that the oracle rejects is drawn again, with larger sizes."""
     first = 0
     for index in range(sets):
-        for attempt in range(first, ATTEMPTS):
+        for attempt in range(first, oracle.attempts):
             feeds = random_feeds(imported, seed=seed + index, setting=index, attempt=attempt)
             try:
                 found.cases.append(Case(feeds, *oracle(feeds)))
@@ -139,6 +146,7 @@ class _Oracles:
         self._sources: list[Source] = [original] if original is imported else [original, imported]
         self._sessions: tuple[Oracle, Oracle] | None = None
         self._isolated = hazard(imported) != ""
+        self.attempts = _CHILD_ATTEMPTS if self._isolated else ATTEMPTS
         self.rejected = False
 
     def __call__(self, feeds: Feeds) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
@@ -180,8 +188,12 @@ def _nodes(model: ir.Model) -> list[ir.Node]:
     return found
 
 
-def _why_not(model: ir.Model) -> str:
-    """Why a model cannot be compared with the oracle; empty if it can."""
+def _why_not(model: ir.Model, *, trusted: bool = False) -> str:
+    """Why a model cannot be compared with the oracle; empty if it can.
+
+    Unless the user gave inputs (``trusted``), a value out of proportion to the weights is a reason too: a file
+    of a few bytes may ask for any amount of memory.
+    """
     for node in _nodes(model):
         if node.domain == "" and node.op_type in _RANDOM_OPS:
             return f"non-deterministic: {node.op_type} at node {node_name(node)}"
@@ -189,10 +201,18 @@ def _why_not(model: ir.Model) -> str:
             flag = node.inputs[2].const_value
             if flag is None or bool(flag.numpy().any()):
                 return f"non-deterministic: Dropout in training mode at node {node_name(node)}"
+        if node.op_type == "Loop" and node.domain == "":
+            trips = node.inputs[0].const_value if node.inputs and node.inputs[0] is not None else None
+            endless = not node.inputs or node.inputs[0] is None
+            if endless or (trips is not None and int(trips.numpy().reshape(-1)[0]) > _MOST_TRIPS):
+                return f"may not end: Loop at node {node_name(node)} has no small bound"
     for value in model_inputs(model):
         if not isinstance(value.type, ir.TensorType) or value.dtype is None:
             return f"input {value.name!r} is not a tensor of known dtype"
-    need = 2 * weight_bytes(model) + _largest_value(model)
+    weights, largest = weight_bytes(model), _largest_value(model)
+    if not trusted and largest > max(_LARGE_BYTES, _LARGE_RATIO * weights):
+        return f"too large: one value takes {largest >> 20} MB; verify on inputs of your own with --input"
+    need = 2 * weights + largest
     free = free_memory_bytes()
     if need > free:
         return f"too large: needs about {need >> 20} MB, {free >> 20} MB are free"

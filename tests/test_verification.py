@@ -88,11 +88,26 @@ def test_what_cannot_be_compared_says_why(text: str, reason: str) -> None:
     assert verdict == Verification("not verified", reason=reason)
 
 
+def test_an_endless_loop_is_not_tried() -> None:
+    model = model_of(
+        "g (bool c, float[1] x) => (float[1] y) { y = Loop(, c, x) <body = b (int64 i, bool go, float[1] v)"
+        " => (bool on, float[1] w) { on = Identity(go) w = Add(v, v) }> }"
+    )
+    assert prepare(model, model).reason == "may not end: Loop at node y has no small bound"
+
+
+def test_a_value_out_of_proportion_is_tried_on_the_users_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelc.verification._LARGE_BYTES", 1 << 20)
+    model = model_of("g (float[1] x) => (float[1000000] y) <int64[1] s = {1000000}> { y = Expand(x, s) }")
+    assert prepare(model, model).reason.startswith("too large: one value takes 3 MB")
+    assert len(prepare(model, model, data={"x": f32(3)}).cases) == 1
+
+
 def test_a_model_larger_than_memory_is_not_tried() -> None:
     model = model_of(
         "g (float[1] x) => (float[1000000000,1000000] y) <int64[2] s = {1000000000, 1000000}> { y = Expand(x, s) }"
     )
-    assert prepare(model, model).reason.startswith("too large: needs about ")
+    assert prepare(model, model).reason.startswith("too large: one value takes ")
 
 
 def test_rejected_draws_are_drawn_again_with_other_sizes() -> None:
