@@ -21,6 +21,7 @@ from typing import Any
 
 from accelc.errors import AccelcError
 from accelc.targets.numba_cpu.isa import Isa
+from accelc.targets.numba_cpu.kernel_error import KernelCompileError
 from accelc.targets.numba_cpu.kernels.base import KernelSource
 from accelc.targets.numba_cpu.load_object import load_objects
 from accelc.targets.numba_cpu.object_cache import CacheStats, ObjectCache
@@ -30,10 +31,26 @@ Progress = Callable[[str, int, int], None]
 
 # Fewer missing kernels than this are compiled in this process: a worker takes about a second to start.
 _WORTH_A_PROCESS = 4
-_TOOLCHAIN_FILES = ("compile_kernel.py", "simd.py", "simd_types.py", "simd_memory.py", "simd_arith.py",
-                    "simd_math.py", "simd_control.py")  # fmt: skip
+_TOOLCHAIN_FILES = (
+    "compile_kernel.py", "lower_kernel.py",
+    "simd.py", "simd_types.py", "simd_memory.py", "simd_arith.py", "simd_math.py", "simd_control.py",
+)  # fmt: skip
 _LOADED: dict[tuple[str, str], int] = {}
-_LOCK = threading.RLock()
+
+
+class _Guard:
+    """Guards what a process has once (``_LOADED``, the team); a forked child gets a lock of its own, whatever the parent's threads held."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
+
+
+GUARD = _Guard()
 
 
 @functools.cache
@@ -78,7 +95,7 @@ class KernelStore:
         Raises:
             KernelCompileError: A kernel does not compile.
         """
-        with _LOCK:
+        with GUARD.lock:
             wanted = {s.digest: s for s in sources if (self.isa.key, s.digest) not in _LOADED}
             if not wanted:
                 return
@@ -151,8 +168,6 @@ def _compile_here(source: KernelSource, isa: Isa) -> bytes:
 
 def _compile_error(source: KernelSource, what: str, why: str) -> AccelcError:
     """The error of a worker, as it would have been raised here."""
-    from accelc.targets.numba_cpu.compile_kernel import KernelCompileError
-
     return KernelCompileError(what, where=f"kernel {source.digest}", why=why)
 
 

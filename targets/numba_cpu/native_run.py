@@ -25,20 +25,17 @@ their processor runs at the caller's own speed. When another call holds the team
 
 from __future__ import annotations
 
-import threading
-
 from accelc.targets.numba_cpu import native_text
-from accelc.targets.numba_cpu.kernel_store import KernelStore
+from accelc.targets.numba_cpu.kernel_store import GUARD, KernelStore
 from accelc.targets.numba_cpu.thread_pool import KERNEL, ThreadPool
 
 _SOURCES = [native_text.SERIAL, native_text.TEAM, native_text.WORKER, native_text.DISMISS]
-_LOCK = threading.Lock()
 _POOLS: list[ThreadPool] = []
 
 
 def team(store: KernelStore) -> ThreadPool:
     """The process's only pool, made on first use."""
-    with _LOCK:
+    with GUARD.lock:
         if not _POOLS:
             worker, dismiss = store.address(native_text.WORKER), store.address(native_text.DISMISS)
             _POOLS.append(ThreadPool(worker, dismiss))

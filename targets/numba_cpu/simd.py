@@ -38,6 +38,6 @@ def base_vocabulary(vector_bits: int) -> dict[str, object]:
 
 def vocabulary(isa: Isa) -> dict[str, object]:
     """The globals that a kernel text is executed with."""
-    from accelc.targets.numba_cpu.compile_kernel import kernel_globals
+    from accelc.targets.numba_cpu.lower_kernel import kernel_globals
 
     return kernel_globals(isa)
