@@ -39,7 +39,10 @@ _LOADED: dict[tuple[str, str], int] = {}
 
 
 class _Guard:
-    """Guards what a process has once (``_LOADED``, the team); a forked child gets a lock of its own, whatever the parent's threads held."""
+    """Guards what a process has once (``_LOADED``, the team of threads).
+
+    A forked child gets a lock of its own, whatever the parent's threads held.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
