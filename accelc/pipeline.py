@@ -29,12 +29,14 @@ CLEAN: tuple[str, ...] = (
     "transpose-sink",
     "eliminate-common",
     "fuse-batch-norm",
+    "unflatten-gemm",
     "matmul-add-to-gemm",
     "eliminate-dead",
 )
 """Folding, no-ops, chains, common subexpressions, weights that absorb their neighbours."""
 
 RECOVER: tuple[str, ...] = (
+    "unflatten-gemm",
     "recover-layer-norm",
     "recover-rms-norm",
     "recover-gelu",

@@ -39,6 +39,8 @@ TABLE: dict[str, str] = {
     "recover-silu": "accelc.passes.recover_silu:RecoverSilu",
     "reshape-chains": "accelc.passes.reshape_chains:ReshapeChains",
     "transpose-sink": "accelc.passes.transpose_sink:TransposeSink",
+    "unflatten-gemm": "accelc.passes.unflatten_gemm:UnflattenGemm",
+    "unflatten-gemm": "accelc.passes.unflatten_gemm:UnflattenGemm",
 }
 
 GROUP = "accelc.passes"
