@@ -1,18 +1,14 @@
-"""The last steps of an import, on the ir.Model: names, dimensions, shapes, types."""
+"""The last steps of an import, on the ir.Model: names, dimensions, declared shapes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-import onnx
-import onnx.shape_inference
 import onnx_ir as ir
 
-from accelc.errors import InvalidModelError, UsageError
-from accelc.frontend.source import root_cause
-from accelc.ir.schemas import domain_of, schema_of, type_string
-from accelc.ir.shapes import describe, dims_of, evaluate, is_expression, is_symbol, place, symbols_in
+from accelc.errors import UsageError
+from accelc.ir.shapes import describe, dims_of, evaluate, is_expression, is_symbol, symbols_in
 from accelc.ir.walk import all_nodes, all_values
 
 
@@ -155,54 +151,3 @@ def set_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int | str]]) -> li
             if id(value) not in own and value.const_value is None:
                 value.shape = None
     return notes
-
-
-def check_types(model: ir.Model, proto: onnx.ModelProto) -> None:
-    """Check the dtypes of operands against the schemas, with ONNX's own inference as second opinion.
-
-    Args:
-        model: The model, inferred.
-        proto: The same model as a proto, for the second opinion.
-
-    Raises:
-        InvalidModelError: A node is given dtypes that its op does not take.
-    """
-    fine: set[tuple[object, ...]] = set()
-    for node in all_nodes(model.graph):
-        found = tuple(type_string(value.type) if value is not None else None for value in node.inputs)
-        key = (node.domain, node.op_type, node.version, found)
-        if key in fine:
-            continue
-        problem = _type_problem(node, found, model)
-        if problem is None:
-            fine.add(key)
-            continue
-        try:
-            onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
-        except (RuntimeError, ValueError, onnx.shape_inference.InferenceError) as error:
-            raise InvalidModelError(
-                f"{node.op_type} does not take these dtypes",
-                where=(place(node, model), *(f"input {describe(value)}" for value in node.inputs if value)),
-                why=f"{problem} ({root_cause(error)})",
-            ) from error
-        return
-
-
-def _type_problem(node: ir.Node, types: Sequence[str | None], model: ir.Model) -> str | None:
-    domain = domain_of(node.domain)
-    schema = schema_of(node.op_type, domain, node.version or model.opset_imports.get(domain, 0))
-    if schema is None:
-        return None
-    bound: dict[str, str] = {}
-    for index, found in enumerate(types):
-        if found is None or not schema.inputs:
-            continue
-        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
-        allowed = schema.allowed.get(formal.type_str)
-        if found not in (allowed if allowed is not None else {formal.type_str}):
-            return f"{formal.name} cannot be {found}"
-        if allowed is None or (formal.variadic and not formal.homogeneous):
-            continue
-        if bound.setdefault(formal.type_str, found) != found:
-            return f"{formal.name} is {found}, but {formal.type_str} is {bound[formal.type_str]} already"
-    return None

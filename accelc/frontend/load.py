@@ -13,9 +13,10 @@ import onnx_ir as ir
 
 from accelc.errors import InvalidModelError
 from accelc.frontend.check import Checker
+from accelc.frontend.check_shapes import check_shapes
 from accelc.frontend.convert import inline_functions, pin_opset
 from accelc.frontend.external import ExternalData
-from accelc.frontend.finish import bind_dims, check_types, clean_dims, set_shapes, unique_names
+from accelc.frontend.finish import bind_dims, clean_dims, set_shapes, unique_names
 from accelc.frontend.source import ModelSource, Source, read_source, root_cause
 from accelc.frontend.weights import put_weights, take_weights
 from accelc.ir.pass_base import Limits
@@ -88,6 +89,7 @@ def _finish(
     order = order or list(read.tensors)
     weights, weight_notes = take_weights(read, ExternalData(read.folder, allow_links), limits)
     inlined = inline_functions(read.proto, limits)
+    notes += check_shapes(inlined)
     proto, pin_notes = pin_opset(inlined)
     try:
         model = ir.from_proto(proto)
@@ -98,8 +100,7 @@ def _finish(
     unique_names(model)
     bind_dims(model, dims)
     notes += [*weight_notes, *pin_notes, *set_shapes(model, shapes), *clean_dims(model)]
-    notes += infer(model, strict=True)
-    check_types(model, proto)
+    notes += infer(model)
     return Imported(model, read.name, read.sha256, tuple(notes))
 
 

@@ -1,4 +1,7 @@
-"""Rules that the inference library lacks: element values through ConstantOfShape, Equal and Where.
+"""Rules that the inference library lacks or gets wrong.
+
+Lacking: element values through ConstantOfShape, Equal and Where. Wrong: Split and Squeeze by sizes that are not
+constant, long Concats, the Scan of opset 8.
 
 PyTorch exports ``expand`` as ``Where(Equal(shape, -1), ones, shape)``: without these rules every shape behind
 it is lost, in static models as well.
@@ -21,13 +24,36 @@ Elements = list[int | ir.SymbolicDim]
 @functools.cache
 def install() -> None:
     """Add the rules to the library's registry, once per process; its own rules still run first."""
-    from onnx_shape_inference import registry
+    from onnx_shape_inference import ShapeInferenceContext, registry
 
+    _bound_elements(ShapeInferenceContext)
     registry.collect()
     for op_type, rule in (("ConstantOfShape", _constant_of_shape), ("Equal", _equal), ("Where", _where)):
         for since in registry.version_boundaries("", op_type):
             inner = registry.get("", op_type, version=since)
             registry.register("", op_type, since_version=since)(_then(inner, rule))
+    for op_type, instead in (("Concat", _concat), ("Split", _split), ("Squeeze", _squeeze), ("Scan", _scan)):
+        for since in registry.version_boundaries("", op_type):
+            inner = registry.get("", op_type, version=since)
+            registry.register("", op_type, since_version=since)(_unless(instead, inner))
+
+
+def _bound_elements(context: Any) -> None:
+    """Stop the library from tracking tensors of any size element by element: a few Concats make gigabytes."""
+    set_value, get_value = context.set_symbolic_value, context.get_symbolic_value
+
+    def set_bounded(self: Any, value: ir.Value, data: Elements) -> None:
+        if len(data) <= MAX_ELEMENTS:
+            set_value(self, value, data)
+
+    def get_bounded(self: Any, value: ir.Value) -> Elements | None:
+        tensor = ir.convenience.get_const_tensor(value)
+        if tensor is not None and tensor.size > MAX_ELEMENTS:
+            return None
+        known: Elements | None = get_value(self, value)
+        return known
+
+    context.set_symbolic_value, context.get_symbolic_value = set_bounded, get_bounded
 
 
 def _then(inner: Any, rule: Any) -> Any:
@@ -37,6 +63,61 @@ def _then(inner: Any, rule: Any) -> Any:
             rule(ctx, node)
 
     return both
+
+
+def _unless(instead: Any, inner: Any) -> Any:
+    """``instead`` where it applies (it then returns True), because the library's own rule is wrong there."""
+
+    def either(ctx: Any, node: ir.Node) -> None:
+        if not instead(ctx, node):
+            inner(ctx, node)
+
+    return either
+
+
+def _concat(ctx: Any, node: ir.Node) -> bool:
+    """Long vectors: the library would make up a symbol for each element."""
+    lengths = [value.shape[0] if value is not None and _rank(value) == 1 else None for value in node.inputs]
+    known = [length for length in lengths if isinstance(length, int)]
+    if len(known) < len(lengths) or sum(known) <= MAX_ELEMENTS:
+        return False
+    ctx.set_shape_and_dtype(node.outputs[0], ir.Shape([sum(known)]), node.inputs[0].dtype)
+    return True
+
+
+def _split(ctx: Any, node: ir.Node) -> bool:
+    """Sizes not known before running: the library assumes equal parts."""
+    data, sizes = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    if data is None or sizes is None or ctx.get_symbolic_value(sizes) is not None:
+        return False
+    axis = node.attributes.get_int("axis", 0)
+    for out in node.outputs:
+        if data.shape is not None and -len(data.shape) <= axis < len(data.shape):
+            dims = list(data.shape.dims)
+            dims[axis] = ctx.new_symbolic_dim()
+            ctx.set_shape(out, ctx.name_anonymous_dims_in_shape(ir.Shape(dims)))
+        if data.dtype is not None:
+            ctx.set_dtype(out, data.dtype)
+    return True
+
+
+def _squeeze(ctx: Any, node: ir.Node) -> bool:
+    """Axes not known before running: the library drops every axis of size 1."""
+    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    if axes is None or ctx.get_symbolic_value(axes) is not None:
+        return False
+    if node.inputs[0] is not None and node.inputs[0].dtype is not None:
+        ctx.set_dtype(node.outputs[0], node.inputs[0].dtype)
+    return True
+
+
+def _scan(ctx: Any, node: ir.Node) -> bool:
+    """Scan of opset 8 has a batch axis, which the library does not know."""
+    return bool(ctx.get_opset_version("") < 9)
+
+
+def _rank(value: ir.Value) -> int | None:
+    return None if value.shape is None else len(value.shape)
 
 
 def _constant_of_shape(ctx: Any, node: ir.Node) -> None:

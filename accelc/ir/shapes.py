@@ -16,7 +16,6 @@ from accelc.errors import InvalidModelError
 from accelc.ir.dims import Dim, evaluate, is_expression, is_symbol, same, symbols_in, unify
 from accelc.ir.shape_rules import install
 from accelc.ir.walk import all_nodes
-from accelc.ir.witness import confirms
 
 __all__ = [
     "Dim",
@@ -101,22 +100,20 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def infer(model: ir.Model, *, strict: bool = False) -> tuple[str, ...]:
+def infer(model: ir.Model) -> tuple[str, ...]:
     """Infer dtype and shape of every value of ``model``, in place; symbols are kept (``2*S``).
 
     A node whose inference fails keeps outputs without shapes and is named in the result.
 
     Args:
-        model: Sorted, SSA.
-        strict: A declared shape or dtype that contradicts the inferred one is an error; otherwise the
-            declared one stays.
+        model: Sorted, SSA. Where a declared dimension contradicts the inferred one, the declared one stays:
+            the import has checked declarations by ONNX's own inference.
 
     Returns:
         Notes: one line per node that could not be inferred.
 
     Raises:
-        InvalidModelError: A node's operands do not fit its op, a declaration is contradicted (if ``strict``),
-            or a dimension exceeds 2**62.
+        InvalidModelError: A dimension is negative or exceeds 2**62.
     """
     _forget(model)
     hidden: list[tuple[ir.Node, str]] = []
@@ -124,7 +121,7 @@ def infer(model: ir.Model, *, strict: bool = False) -> tuple[str, ...]:
     try:
         with _quiet():
             for _ in range(MAX_FAILURES):
-                failed = _attempt(model, strict, notes)
+                failed = _attempt(model, notes)
                 if not failed:
                     break
                 for node in failed:
@@ -137,23 +134,16 @@ def infer(model: ir.Model, *, strict: bool = False) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _attempt(model: ir.Model, strict: bool, notes: list[str]) -> list[ir.Node]:
+def _attempt(model: ir.Model, notes: list[str]) -> list[ir.Node]:
     """One inference of the whole model; the nodes that stopped it, if hiding them may help."""
     import onnx_shape_inference as inference
 
     install()
     try:
-        inference.infer_symbolic_shapes(model, policy="strict" if strict else "refine", warn_on_missing=False)
+        inference.infer_symbolic_shapes(model, policy="refine", warn_on_missing=False)
     except (inference.ShapeInferenceError, inference.OpUsageError) as error:
         failed = _failing_nodes(model, error)
         problem = _reason(error)
-        for node in failed if strict else []:
-            if confirms(node, model, problem):
-                raise InvalidModelError(
-                    f"{node.op_type} does not fit its operands",
-                    where=[place(node, model), *(f"input {describe(v)}" for v in node.inputs if v)],
-                    why=problem,
-                ) from error
         notes.extend(f"no shape for {place(node, model)}: {problem}" for node in failed)
         if not failed:
             notes.append(f"shape inference stopped: {problem}")
