@@ -21,7 +21,7 @@ def summary_text(summary: Mapping[str, Any], *, title: str, files: Mapping[str, 
         ("kernels", _kernels_text(summary)),
         ("parameters", _parameters_text(summary)),
         ("FLOPs", _flops_text(summary)),
-        ("peak memory", _memory_text(memory)),
+        ("peak memory", _memory_text(memory, free=bool(summary.get("flops_at")))),
         ("verification", verification_text(summary["verification"])),
         ("fallbacks", _fallbacks_text(summary)),
         ("notes", "\n".join(summary.get("notes", ()))),
@@ -64,13 +64,14 @@ def _flops_text(summary: Mapping[str, Any]) -> str:
     return f"{count_text(summary.get('flops', 0))}{f'  ({shown})' if shown else ''}"
 
 
-def _memory_text(memory: Mapping[str, int]) -> str:
+def _memory_text(memory: Mapping[str, int], *, free: bool) -> str:
     peak = memory.get("peak_bytes", 0)
     if not peak:
-        return "not planned"
+        return "planned at the first call"
     bound = memory.get("lower_bound_bytes", 0)
     notes = [f"lower bound {size_text(bound)}"] if bound else []
     notes.append(f"weights {size_text(memory.get('weight_bytes', 0))}")
+    notes += ["at the shapes verified last"] if free else []
     return f"{size_text(peak)}  ({', '.join(notes)})"
 
 

@@ -98,7 +98,7 @@ class OnnxExecutable(Executable):
         for value in self._weights.values():
             if value.const_value is not None:
                 values[id(value)] = value.const_value.numpy()
-        held = {id(value) for value in self._weights.values()}
+        given = set(values)  # the caller's and the model's own memory does not count
         live = peak = 0
         for index, node in enumerate(self._graph()):
             for output, array in zip(node.outputs, self._evaluate(node, values), strict=False):
@@ -106,7 +106,7 @@ class OnnxExecutable(Executable):
                 live += array.nbytes
             peak = max(peak, live)
             for dead in self._last_use.get(index, ()):
-                if dead not in held and dead in values:
+                if dead not in given and dead in values:
                     live -= values.pop(dead).nbytes
         self._peak = peak
         return [np.array(values[id(value)]) for value in wanted]

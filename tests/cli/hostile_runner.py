@@ -33,7 +33,9 @@ def main(folder: Path, target: str) -> None:
         out, err = io.StringIO(), io.StringIO()
         start = time.monotonic()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = accelc(["compile", str(model), "-t", target, "-o", str(folder / f"{case.name}.accel"), "--json"])
+            code = accelc(
+                ["compile", str(model), "-t", target, "-o", str(folder / f"{case.name}.accel"), "--json"]
+            )
         record = {
             "name": case.name,
             "expected": case.code,
