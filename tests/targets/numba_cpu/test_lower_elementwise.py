@@ -15,7 +15,7 @@ X = (
     .reshape(5, 5)
 )
 U = RNG.uniform(-0.9, 0.9, (3, 5)).astype(np.float32)
-I = RNG.integers(-9, 9, (3, 5)).astype(np.int32)
+N = RNG.integers(-9, 9, (3, 5)).astype(np.int32)
 J = RNG.integers(1, 5, (3, 5)).astype(np.int32)
 B = RNG.integers(0, 2, (3, 5)).astype(bool)
 
@@ -23,7 +23,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("Clip", [X, np.float32(-1.5), np.float32(2.0)], {}),
     ("Clip", [X, None, np.float32(2.0)], {}),
     ("Clip", [X], {}),
-    ("Clip", [I, np.int32(-2), np.int32(3)], {}),
+    ("Clip", [N, np.int32(-2), np.int32(3)], {}),
     ("Elu", [X], {"alpha": 0.5}),
     ("Selu", [X], {}),
     ("Celu", [X], {"alpha": 2.0}),
@@ -44,29 +44,29 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("Where", [B, U, U[:1] * 2], {}),
     ("Where", [B, np.float32(0), np.float32(-10000.0)], {}),
     ("Max", [X, X[:1], np.float32(0.5)], {}),
-    ("Min", [I, J], {}),
+    ("Min", [N, J], {}),
     ("Mean", [U, U[:1], U], {}),
     ("Sum", [U], {}),
     ("Pow", [np.abs(X), np.float32(2.0)], {}),
     ("Pow", [np.abs(U), U], {}),
-    ("Pow", [I, J], {}),
-    ("Mod", [I, J], {}),
-    ("Mod", [I, -J], {"fmod": 1}),
+    ("Pow", [N, J], {}),
+    ("Mod", [N, J], {}),
+    ("Mod", [N, -J], {"fmod": 1}),
     ("Mod", [X[:4], X[:4] * 0 + 0.7], {"fmod": 1}),
-    ("Div", [I, J], {}),
-    ("Equal", [I, J], {}),
+    ("Div", [N, J], {}),
+    ("Equal", [N, J], {}),
     ("Greater", [X, U[:1]], {}),
     ("And", [B, ~B[:1]], {}),
     ("Xor", [B, B[:1]], {}),
     ("Not", [B], {}),
     ("BitShift", [J.astype(np.uint8), J.astype(np.uint8)], {"direction": "LEFT"}),
-    ("BitwiseXor", [I, J], {}),
+    ("BitwiseXor", [N, J], {}),
     ("Sign", [X], {}),
-    ("Cast", [I], {"to": 1}),
+    ("Cast", [N], {"to": 1}),
     ("Cast", [X[:4]], {"to": 9}),
     ("Cast", [U * 100], {"to": 6}),
     ("Cast", [U], {"to": 10}),
-    ("CastLike", [U, I.astype(np.float64)], {}),
+    ("CastLike", [U, N.astype(np.float64)], {}),
     ("Tan", [U.astype(np.float64)], {}),
     ("Acosh", [np.abs(U) + 1], {}),
     ("Add", [U.astype(np.float16), U[:1].astype(np.float16)], {}),
@@ -137,7 +137,7 @@ def test_output_follows_the_order_of_its_operands() -> None:
 @pytest.mark.parametrize(
     ("op_type", "inputs", "why"),
     [
-        ("Exp", [I], "Exp: exp does not take int32"),
+        ("Exp", [N], "Exp: exp does not take int32"),
         ("Add", [U.astype(np.complex64)] * 2, "Add: kernels do not know the dtype complex64"),
     ],
 )

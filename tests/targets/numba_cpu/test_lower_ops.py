@@ -111,7 +111,7 @@ NORMS: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("InstanceNormalization", [X4, normal(3), normal(3)], {}),
     ("GroupNormalization", [normal(2, 6, 4, 5), normal(6), normal(6)], {"num_groups": 3}),
     ("LpNormalization", [X4], {"axis": 1, "p": 2}),
-    ("LpNormalization", [X4], {"axis": 3, "p": 1}),
+    ("LpNormalization", [np.abs(X4)], {"axis": 3, "p": 1}),
 ]
 
 

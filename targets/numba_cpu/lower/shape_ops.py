@@ -1,0 +1,158 @@
+"""Lowering of ops that only say how elements lie: views, symbolic shapes, constants. No kernel runs for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from accelc.ir.pass_base import Refusal
+from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
+from accelc.targets.numba_cpu.kernels.text import POINTERS
+from accelc.targets.numba_cpu.lower import dims as dim
+from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.elementwise import emit_map, map_operands
+from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
+from accelc.targets.numba_cpu.program import Value, View
+
+TABLE = LoweringTable()
+
+
+@TABLE.op("Identity")
+def identity(ctx: LowerContext, op: Op) -> Refusal | None:
+    """The operand itself."""
+    if op.inputs[0] is None:
+        return Refusal("no input")
+    ctx.same(op, 0, op.inputs[0])
+    return None
+
+
+@TABLE.op("Dropout", since=7)
+def dropout(ctx: LowerContext, op: Op) -> Refusal | None:
+    """Inference: the operand itself. Refuses: training mode, the mask as output."""
+    training = op.input(2)
+    known = None if training is None else ctx.array(training)
+    if training is not None and (known is None or bool(known.any())):
+        return Refusal("training mode has no kernel")
+    if any(spec.name for spec in op.outputs[1:]):
+        return Refusal("the mask as output has no kernel")
+    return identity(ctx, op)
+
+
+def reshape_to_output(ctx: LowerContext, op: Op, value: Value) -> None:
+    """Output 0 is ``value`` with other dims, row-major."""
+    if value.dims == op.outputs[0].dims:
+        ctx.same(op, 0, value)
+        return
+    base = ctx.ordered(value, ())
+    ctx.view(op, 0, View(base.id, "reshape"))
+
+
+def _reshape(ctx: LowerContext, op: Op) -> Refusal | None:
+    """Same elements, other dims; inference knows the output's."""
+    if op.inputs[0] is None:
+        return Refusal("no input")
+    if 0 in op.inputs[0].dims and dim.product(op.outputs[0].dims) != 0:
+        return Refusal("a reshape of an empty tensor to a shape that is not known to be empty")
+    reshape_to_output(ctx, op, op.inputs[0])
+    return None
+
+
+for _name in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+    TABLE.op(_name)(_reshape)
+
+
+@TABLE.op("Transpose")
+def transpose(ctx: LowerContext, op: Op) -> Refusal | None:
+    """Dims permuted: a view, whatever the operand's order."""
+    x = op.inputs[0]
+    if x is None:
+        return Refusal("no input")
+    rank = len(x.dims)
+    perm = tuple(int(p) for p in op.attrs.get("perm", range(rank - 1, -1, -1)))
+    if sorted(perm) != list(range(rank)):
+        return Refusal(f"perm {list(perm)} is no permutation of {rank} dims")
+    ctx.view(op, 0, View(x.id, "permute", perm=perm))
+    return None
+
+
+@TABLE.op("Shape")
+def shape(ctx: LowerContext, op: Op) -> Refusal | None:
+    """Dims of the operand from ``start`` to ``end``, filled in at bind time."""
+    x = op.inputs[0]
+    if x is None:
+        return Refusal("no input")
+    rank = len(x.dims)
+    start, end = (int(op.attrs.get(name, default)) for name, default in (("start", 0), ("end", rank)))
+    start, end = (min(max(i + rank if i < 0 else i, 0), rank) for i in (start, end))
+    ctx.symbolic_out(op, 0, x.dims[start:end])
+    return None
+
+
+@TABLE.op("Size")
+def size(ctx: LowerContext, op: Op) -> Refusal | None:
+    """Number of elements, filled in at bind time."""
+    if op.inputs[0] is None:
+        return Refusal("no input")
+    ctx.symbolic_out(op, 0, (dim.product(op.inputs[0].dims),))
+    return None
+
+
+@TABLE.op("ConstantOfShape")
+def constant_of_shape(ctx: LowerContext, op: Op) -> Refusal | None:
+    """One value everywhere: a kernel without operands."""
+    value = op.attrs.get("value", np.zeros(1, np.float32))
+    array = np.asarray(value)
+    spec = op.outputs[0]
+    if array.size != 1 or array.dtype.name not in POINTERS or spec.dtype not in POINTERS:
+        return Refusal(f"a constant of {array.dtype.name} has no kernel")
+    emit_fill(ctx, ctx.out(op, 0), array.reshape(-1)[0].item())
+    return None
+
+
+def emit_fill(ctx: LowerContext, output: Value, number: float | int | bool) -> None:
+    """Write one number everywhere."""
+    builder = ExprBuilder()
+    expr = builder.build(builder.const(number, output.dtype))
+    emit_map(ctx, expr, map_operands(ctx, output.dims, output.order or range(len(output.dims)), []), output)
+
+
+@TABLE.op("EyeLike", since=9)
+def eye_like(ctx: LowerContext, op: Op) -> Refusal | None:
+    """A constant if the shape is static."""
+    dims, dtype = op.outputs[0].dims, op.outputs[0].dtype
+    if not all(isinstance(extent, int) for extent in dims) or len(dims) != 2:
+        return Refusal("EyeLike of a dynamic shape has no kernel")
+    rows, columns = (int(extent) for extent in dims)
+    if rows * columns > 1 << 20:
+        return Refusal("EyeLike of over a million elements has no kernel")
+    array = np.eye(rows, columns, int(op.attrs.get("k", 0)), dtype=np.dtype(dtype))
+    ctx.same(op, 0, ctx.model_constant(array, op.outputs[0].name))
+    return None
+
+
+def _space(ctx: LowerContext, op: Op) -> Refusal | None:
+    """DepthToSpace and SpaceToDepth as reshape, permute, reshape: at most one copy."""
+    x = op.inputs[0]
+    if x is None or len(x.dims) != 4:
+        return Refusal(f"{op.op_type} needs [N, C, H, W]")
+    n, c, h, w = x.dims
+    b = int(op.attrs["blocksize"])
+    if b < 1:
+        return Refusal(f"blocksize {b}")
+    if op.op_type == "DepthToSpace":
+        depth = dim.floordiv(c, b * b)
+        if op.attrs.get("mode", "DCR") == "DCR":
+            split, perm = (n, b, b, depth, h, w), (0, 3, 4, 1, 5, 2)
+        else:
+            split, perm = (n, depth, b, b, h, w), (0, 1, 4, 2, 5, 3)
+    else:
+        split = (n, c, dim.floordiv(h, b), b, dim.floordiv(w, b), b)
+        perm = (0, 3, 5, 1, 2, 4)
+    moved = ctx.permuted(ctx.reshaped(x, split), perm)
+    reshape_to_output(ctx, op, moved)
+    return None
+
+
+for _name in ("DepthToSpace", "SpaceToDepth"):
+    TABLE.op(_name)(_space)
+
+__all__ = ["TABLE", "emit_fill", "reshape_to_output"]
