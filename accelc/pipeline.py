@@ -29,7 +29,6 @@ CLEAN: tuple[str, ...] = (
     "transpose-sink",
     "eliminate-common",
     "fuse-batch-norm",
-    "unflatten-gemm",
     "matmul-add-to-gemm",
     "eliminate-dead",
 )

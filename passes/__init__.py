@@ -40,7 +40,6 @@ TABLE: dict[str, str] = {
     "reshape-chains": "accelc.passes.reshape_chains:ReshapeChains",
     "transpose-sink": "accelc.passes.transpose_sink:TransposeSink",
     "unflatten-gemm": "accelc.passes.unflatten_gemm:UnflattenGemm",
-    "unflatten-gemm": "accelc.passes.unflatten_gemm:UnflattenGemm",
 }
 
 GROUP = "accelc.passes"
