@@ -38,7 +38,8 @@ def _target_text(summary: Mapping[str, Any]) -> str:
 
 def _rewrites(summary: Mapping[str, Any]) -> str:
     made, refused = summary.get("rewrites", 0), summary.get("refusals", 0)
-    return f"  ({made} rewrites, {refused} refused)" if made or refused else ""
+    plural = "" if made == 1 else "s"
+    return f"  ({made} rewrite{plural}, {refused} refused)" if made or refused else ""
 
 
 def _kernels_text(summary: Mapping[str, Any]) -> str:
