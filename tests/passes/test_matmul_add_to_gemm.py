@@ -93,3 +93,55 @@ def test_meaning(m: int, k: int, n: int, full: bool) -> None:
         "b": rng.standard_normal((m, n) if full else (n,)).astype(np.float32),
     }
     assert_same_meaning(MatMulAddToGemm(), text, feeds)
+
+
+def test_golden_transposed_weight() -> None:
+    assert_rewrites(
+        MatMulAddToGemm(),
+        """g (int64[M] i, float[M,8] x) => (float[M,4] y, float[M,8] z) <float[4,8] w> {
+             t = Transpose(w) y = MatMul(x, t) z = Gather(w, i) }""",
+        """g (int64[M] i, float[M,8] x) => (float[M,4] y, float[M,8] z) <float[4,8] w> {
+             y = Gemm<transB = 1>(x, w) z = Gather(w, i) }""",
+    )
+
+
+def test_golden_transposed_weight_with_front_dims() -> None:
+    assert_rewrites(
+        MatMulAddToGemm(),
+        """g (float[2,N,8] x) => (float[2,N,4] y) <float[4,8] w> {
+             t = Transpose<perm = [1, 0]>(w) y = MatMul(x, t) }""",
+        """g (float[2,N,8] x) => (float[2,N,4] y) <float[4,8] w, int64[2] rows = {-1, 8}, int64[3] back = {2, -1, 4}> {
+             r = Reshape(x, rows) t = Gemm<transB = 1>(r, w) y = Reshape(t, back) }""",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "g (float[B,S,8] x) => (float[B,S,4] y) <float[4,8] w> { t = Transpose(w) y = MatMul(x, t) }",
+            "are not known and not copied",
+        ),
+        (
+            "g (float[2,3,8] x) => (float[2,3,4] y) <float[2,4,8] w> { t = Transpose<perm = [0, 2, 1]>(w) "
+            "y = MatMul(x, t) }",
+            "w is no transposed matrix",
+        ),
+        (
+            "g (float[8] x) => (float[4] y) <float[4,8] w> { t = Transpose(w) y = MatMul(x, t) }",
+            "x has an unfit rank",
+        ),
+    ],
+)
+def test_refusals_of_transposed_weights(text: str, why: str) -> None:
+    assert_refuses(MatMulAddToGemm(), text, why)
+
+
+@settings(max_examples=20, deadline=None)
+@given(shape=st.lists(st.integers(0, 3), min_size=1, max_size=3), n=st.integers(1, 4))
+def test_meaning_of_transposed_weights(shape: list[int], n: int) -> None:
+    dims = ",".join(map(str, [*shape, 5]))
+    letters = "ABCDE"[: len(shape) + 1]
+    text = f"""g (float[{dims}] x) => (float[{",".join(letters)}] y) <float[{n},5] w> {{
+      t = Transpose(w) y = MatMul(x, t) }}"""
+    assert_same_meaning(MatMulAddToGemm(), text)
