@@ -50,6 +50,7 @@ class BoundRegion:
         made: Storage outside the arena that the region writes: outputs, values that later regions read.
         tensors: Operands by value id, for whoever reads results.
         calls: The call behind each row of ``steps``.
+        threads: Threads worth using: 1 if no step has work for two.
         filled: Shape tensors, by root value: their elements are known now, and words point at them.
     """
 
@@ -61,6 +62,7 @@ class BoundRegion:
     tensors: Mapping[int, Tensor]
     calls: list[Call]
     plan: MemoryPlan
+    threads: int
     filled: dict[int, np.ndarray] = field(default_factory=dict)
 
 
@@ -338,6 +340,7 @@ class _RegionBinder:
             tensors=self.tensors,
             calls=self.calls,
             plan=plan,
+            threads=self.binder.threads if any(row[2] >= 2 * row[3] for row in self.rows) else 1,
             filled=self.filled,
         )
 

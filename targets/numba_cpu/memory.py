@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from accelc.targets.numba_cpu.bind import ALIGNMENT, BoundRegion
@@ -12,7 +10,11 @@ _WORD = 8
 
 
 class CallMemory:
-    """Reused by later calls of the same shapes; two calls at once have one each."""
+    """Reused by later calls of the same shapes; two calls at once have one each.
+
+    ``words`` is the descriptor block as a memoryview of int64, for the addresses of memory outside the arena;
+    ``steps_address`` and ``step_count`` are the step table.
+    """
 
     def __init__(self, region: BoundRegion) -> None:
         self._arena = aligned_bytes(region.plan.peak_bytes)
@@ -20,18 +22,9 @@ class CallMemory:
         self._words[region.arena_words] += self._arena.ctypes.data
         self._steps = region.steps.copy()
         self._steps[:, 1] = self._words.ctypes.data + _WORD * self._steps[:, 1]
-        self._counters = np.zeros(max(1, len(self._steps)) + 16, dtype=np.int64)
-        self._view = self._words.data
-        self._dynamic = region.dynamic_words
+        self.words = self._words.data
         self.steps_address = int(self._steps.ctypes.data)
         self.step_count = len(self._steps)
-        self.counters_address = int(self._counters.ctypes.data)
-
-    def point(self, addresses: Mapping[int, int]) -> None:
-        """Write the addresses of inputs, outputs and other memory outside the arena into the descriptors."""
-        view = self._view
-        for index, root, offset in self._dynamic:
-            view[index] = addresses[root] + offset
 
 
 def aligned_bytes(size: int) -> np.ndarray:

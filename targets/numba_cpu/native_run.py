@@ -55,13 +55,12 @@ class NativeRunner:
         self._team = KERNEL(store.address(native_text.TEAM))
         self._pool = team(store)
 
-    def run(self, steps_address: int, n_steps: int, counters_address: int, threads: int) -> None:
+    def run(self, steps_address: int, n_steps: int, threads: int) -> None:
         """Run a step table to its end.
 
         Args:
             steps_address: Address of the table; no other call may use the same table at the same time.
             n_steps: Its rows.
-            counters_address: Not needed by this runtime, whose counters are words 5 and 6 of each step.
             threads: Threads to use at most, the calling one included.
         """
         if threads <= 1:

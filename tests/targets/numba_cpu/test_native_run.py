@@ -58,7 +58,7 @@ class Chain:
             self.steps[i, :5] = function, self.words[i].ctypes.data, tasks, grain, flags
 
     def run(self, runner: NativeRunner, threads: int) -> None:
-        runner.run(self.steps.ctypes.data, len(self.shape), 0, threads)
+        runner.run(self.steps.ctypes.data, len(self.shape), threads)
 
     def check(self, runs: int, threads: int) -> None:
         expected = self.initial[0]
