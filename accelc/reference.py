@@ -179,6 +179,11 @@ def evaluate_node(
         assert a is not None  # _is_int looked
         assert b is not None
         return [_divide_exactly(a, b)]
+    if node.domain == "" and node.op_type == "GatherElements":
+        data, indices = inputs
+        assert data is not None  # operands of GatherElements are not optional
+        assert indices is not None
+        return [_gather_elements(data, indices, node.attributes.get_int("axis", 0), where)]
     model, feeds = _single_node_model(node, inputs, captures or {}, opset, where)
     try:
         from onnx.reference import ReferenceEvaluator
@@ -217,6 +222,19 @@ def _divide_exactly(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     quotient = a // b
     inexact = (a % b != 0) & ((a < 0) != (b < 0))
     return np.asarray(quotient + inexact.astype(quotient.dtype), dtype=a.dtype)
+
+
+def _gather_elements(data: np.ndarray, indices: np.ndarray, axis: int, where: str) -> np.ndarray:
+    """``data`` at ``indices`` along ``axis`` (ONNX GatherElements-13); onnx.reference fails where a dim is 1."""
+    if data.ndim != indices.ndim or not -data.ndim <= axis < data.ndim:
+        raise UnsupportedError("ranks or axis do not fit", where=where)
+    axis %= data.ndim
+    size = data.shape[axis]
+    if ((indices < -size) | (indices >= size)).any():
+        raise UnsupportedError(f"an index is out of the range of {size}", where=where)
+    # Other dims of the indices may be shorter than those of the data: they address its front part.
+    front = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape))
+    return np.take_along_axis(data[front], indices.astype(np.int64), axis)
 
 
 def _opset_of(node: ir.Node) -> int | None:

@@ -152,3 +152,13 @@ def test_unknown_ops_are_refused() -> None:
     )
     with pytest.raises(UnsupportedError, match="no reference for my::Op"):
         evaluate_node(next(iter(model.graph)), [np.zeros(1, np.float32)])
+
+
+def test_gather_elements_where_a_dim_is_one() -> None:
+    node = ir.node("GatherElements", [ir.val("d"), ir.val("i")], attributes={"axis": 1})
+    data = np.arange(6, dtype=np.float32).reshape(2, 3)
+    indices = np.array([[0, -1, 2, 1]], np.int64)
+    (result,) = evaluate_node(node, [data, indices])
+    np.testing.assert_array_equal(result, [[0, 2, 2, 1]])
+    with pytest.raises(UnsupportedError, match="out of the range"):
+        evaluate_node(node, [data, np.array([[3]], np.int64)])
