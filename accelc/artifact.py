@@ -302,6 +302,8 @@ def read_model(folder: Path, manifest: Mapping[str, Any]) -> ir.Model:
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):
+            value.type = ir.TensorType(tensor.dtype)
+            value.shape = ir.Shape([int(dim) for dim in tensor.shape.numpy()])
             value.const_value = _resolve(str(name), tensor, folder, manifest)
     return model
 

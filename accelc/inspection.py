@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,16 +56,25 @@ def nodes_in_order(model: ir.Model) -> list[dict[str, Any]]:
 
 def largest_weights(model: ir.Model, count: int = 10) -> list[dict[str, Any]]:
     """The largest weights: name, dtype, shape, bytes."""
-    found = sorted(all_initializers(model), key=lambda item: (-item[1].nbytes, item[0]))
-    return [
+    found = [(name, tensor.dtype, concrete_shape(tensor.shape)) for name, tensor in all_initializers(model)]
+    packed = [v for v in model.graph.initializers.values() if v.const_value is None and v.dtype and v.shape]
+    found += [(str(v.name), v.dtype, concrete_shape(v.shape)) for v in packed if v.dtype and v.shape]
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
-            "dtype": str(tensor.dtype),
-            "shape": [int(dim) for dim in tensor.shape.numpy()],
-            "bytes": tensor.nbytes,
+            "dtype": str(dtype),
+            "shape": shape,
+            "bytes": math.ceil(math.prod(shape) * dtype.itemsize),
         }
-        for name, tensor in found[:count]
+        for name, dtype, shape in found
+        if dtype != ir.DataType.STRING
     ]
+    return sorted(rows, key=lambda row: (-row["bytes"], row["name"]))[:count]
+
+
+def concrete_shape(shape: ir.ShapeProtocol) -> list[int]:
+    """Dims of a weight, all of them numbers."""
+    return [int(dim) for dim in shape.numpy()]
 
 
 def interface(model: ir.Model) -> dict[str, list[str]]:

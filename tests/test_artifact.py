@@ -231,3 +231,41 @@ def test_large_files_are_sampled_on_load_and_read_in_full_on_request(
     file.write_bytes(data)
     with pytest.raises(ArtifactError, match="it was edited"):
         artifact.read(folder)
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    exe = accelc.compile(small_model(), target="cpu")
+    assert exe.verification.status == "verified"
+    return exe.save(tmp_path_factory.mktemp("native") / "m.accel")
+
+
+def test_native_artifacts_repeat_byte_by_byte_and_run_elsewhere(native: Path, tmp_path: Path) -> None:
+    again = accelc.compile(small_model(), target="cpu").save(tmp_path / "again.accel")
+    assert contents(again) == contents(native)
+    x = np.ones((3, 32), np.float32)
+    np.testing.assert_allclose(accelc.load(again)(x=x), compiled()(x=x), rtol=1e-5, atol=1e-5)
+
+
+def test_an_artifact_for_another_cpu_is_refused(native: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(native, tmp_path / "foreign.accel"))
+    payload = json.loads((folder / "manifest.json").read_text())["payload"]
+    here = payload["cpu"]
+    reseal(folder, payload={**payload, "cpu": "z80-8-0123456789ab"})
+    assert refused(folder) == (
+        "ArtifactError: the artifact was made for another CPU\n"
+        f"  where  {folder}\n"
+        f"  why    made for 'z80-8-0123456789ab', this machine is '{here}'\n"
+        "  fix    compile the model again on this machine"
+    )
+
+
+def test_weights_in_a_kernels_layout_are_not_stored_again(native: Path) -> None:
+    assert not (native / "initializers.bin").exists()
+    model = artifact.read_model(native, artifact.read(native))
+    w = model.graph.initializers["w"]
+    assert w.const_value is None
+    assert w.shape is not None
+    assert w.shape.numpy() == (32, 16)
+    with pytest.raises(Exception, match="stored-in-the-target-s-own-layout"):
+        onnxruntime.InferenceSession(native / "model.onnx", providers=["CPUExecutionProvider"])
