@@ -33,12 +33,33 @@ def inline_functions(model: onnx.ModelProto, limits: Limits) -> onnx.ModelProto:
     if not model.functions:
         return model
     _count_expansion(model, limits)
+    _align_functions(model)
     try:
         inlined = onnx.inliner.inline_local_functions(model, True)
     except (RuntimeError, ValueError) as error:
         raise InvalidModelError("the model's functions cannot be inlined", why=root_cause(error)) from error
     del inlined.functions[:]
     return inlined
+
+
+def _align_functions(model: onnx.ModelProto) -> None:
+    """Bring function bodies to the model's opset, because the inliner converts only where all types are known."""
+    target = next((entry.version for entry in model.opset_import if domain_of(entry.domain) == ""), None)
+    for function in model.functions:
+        entry = next((entry for entry in function.opset_import if domain_of(entry.domain) == ""), None)
+        if entry is None or target is None or entry.version == target:
+            continue
+        if any(attr.ref_attr_name for node in _nodes(function) for attr in node.attribute):
+            continue  # the converter has no references to parameters
+        body = onnx.GraphProto(name=function.name, node=function.node)
+        body.input.extend(onnx.ValueInfoProto(name=name) for name in function.input)
+        body.output.extend(onnx.ValueInfoProto(name=name) for name in function.output)
+        alone = onnx.ModelProto(ir_version=IR_VERSION, graph=body, opset_import=function.opset_import)
+        converted, _ = _convert(alone, target)
+        if converted is not None:
+            del function.node[:]
+            function.node.extend(converted.graph.node)
+            entry.version = target
 
 
 def _nodes(body: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
@@ -126,6 +147,11 @@ def pin_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         return model, []
     entries[0].domain = ""
     current = entries[0].version
+    if current < 9 and any(node.op_type == "Scan" and not node.domain for node in _nodes(model.graph)):
+        # Scan lost its batch axis in opset 9, and the converter only changes the number.
+        converted, problem = _convert(model, 8) if current < 8 else (model, "")
+        kept = current if converted is None else 8
+        return converted or model, [f"kept at opset {kept}: {problem or 'Scan changed in opset 9'}"]
     if _unchanged(model, current, OPSET):
         entries[0].version = OPSET
         return model, []

@@ -86,7 +86,7 @@ def _finish(
 ) -> Imported:
     graph = read.proto.graph
     order = [*(t.name for t in graph.initializer), *(s.values.name for s in graph.sparse_initializer)]
-    order = order or list(read.tensors)
+    order = read.order or order
     weights, weight_notes = take_weights(read, ExternalData(read.folder, allow_links), limits)
     inlined = inline_functions(read.proto, limits)
     notes += check_shapes(inlined)

@@ -38,6 +38,7 @@ class Source:
         buffer: The bytes that ``spans`` point into.
         spans: Index of a main-graph initializer -> its raw bytes.
         tensors: Weights that were never serialized, by name; graph inputs stand for them in ``proto``.
+        order: Names of all initializers as an ir.Model listed them; empty for other sources.
     """
 
     proto: onnx.ModelProto
@@ -47,6 +48,7 @@ class Source:
     buffer: memoryview = field(default_factory=lambda: memoryview(b""))
     spans: dict[int, Span] = field(default_factory=dict)
     tensors: dict[str, ir.TensorProtocol] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
 
 
 def read_source(source: ModelSource, limits: Limits) -> Source:
@@ -199,7 +201,9 @@ def _from_ir(model: ir.Model) -> Source:
     except (RuntimeError, ValueError, TypeError, OSError) as error:
         raise InvalidModelError("the ir.Model cannot be written as ONNX", why=root_cause(error)) from error
     digest.update(proto.SerializeToString(deterministic=True))
-    return Source(proto, proto.graph.name, digest.hexdigest(), tensors=tensors)
+    return Source(
+        proto, proto.graph.name, digest.hexdigest(), tensors=tensors, order=list(model.graph.initializers)
+    )
 
 
 def root_cause(error: BaseException) -> str:

@@ -77,11 +77,14 @@ def _unless(instead: Any, inner: Any) -> Any:
 
 def _concat(ctx: Any, node: ir.Node) -> bool:
     """Long vectors: the library would make up a symbol for each element."""
-    lengths = [value.shape[0] if value is not None and _rank(value) == 1 else None for value in node.inputs]
+    shapes = [value.shape if value is not None else None for value in node.inputs]
+    lengths = [shape[0] if shape is not None and len(shape) == 1 else None for shape in shapes]
     known = [length for length in lengths if isinstance(length, int)]
     if len(known) < len(lengths) or sum(known) <= MAX_ELEMENTS:
         return False
-    ctx.set_shape_and_dtype(node.outputs[0], ir.Shape([sum(known)]), node.inputs[0].dtype)
+    ctx.set_shape_and_dtype(
+        node.outputs[0], ir.Shape([sum(known)]), next((v.dtype for v in node.inputs if v), None)
+    )
     return True
 
 
@@ -114,10 +117,6 @@ def _squeeze(ctx: Any, node: ir.Node) -> bool:
 def _scan(ctx: Any, node: ir.Node) -> bool:
     """Scan of opset 8 has a batch axis, which the library does not know."""
     return bool(ctx.get_opset_version("") < 9)
-
-
-def _rank(value: ir.Value) -> int | None:
-    return None if value.shape is None else len(value.shape)
 
 
 def _constant_of_shape(ctx: Any, node: ir.Node) -> None:
