@@ -12,6 +12,7 @@ from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.conv import MAX_SPATIAL
 from accelc.targets.numba_cpu.kernels.packing import pack_convolution, pack_depthwise, pack_panels
 from accelc.targets.numba_cpu.kernels.tiles import choose_tile
+from accelc.targets.numba_cpu.kernels.winograd import pack_winograd
 from accelc.targets.numba_cpu.lower import dims as arith
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.products import (
@@ -23,6 +24,7 @@ from accelc.targets.numba_cpu.lower.products import (
     unit_dims,
 )
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
+from accelc.targets.numba_cpu.lower.winograd import choose_filtering
 from accelc.targets.numba_cpu.program import Value
 
 TABLE = LoweringTable()
@@ -147,7 +149,19 @@ def _dense(
     tile = choose_tile(ctx.isa, dtype, outputs // groups)
     params: dict[str, Any] = {"dtype": dtype, "mr": tile.mr, "nv": tile.nv, **end.params}
     name = op.inputs[1].name if op.inputs[1] is not None else "weight"
-    if window.pointwise and groups == 1:
+    plain = groups == 1 and all(step == 1 for step in (*window.strides, *window.dilations))
+    m = choose_filtering(
+        op.outputs[0].dims, int(array.shape[1]), window.kernel, plain and dtype == "float32", tile.lanes
+    )
+    if m is not None:
+        panels = pack_winograd(array, m, tile.nr)
+        params["m"] = m
+        height, width = op.outputs[0].dims[2:]
+        assert isinstance(height, int)
+        assert isinstance(width, int)
+        source = _padded(ctx, x, window, order, (-(-height // m) * m + 2, -(-width // m) * m + 2))
+        family = "winograd"
+    elif window.pointwise and groups == 1:
         panels = pack_panels(array.reshape(outputs, -1).T, tile.nr)
         params |= {"axis": 1, "a": "strided", "b": "packed"}
         source = x if 1 in unit_dims(ctx, x) else ctx.ordered(x, order)
@@ -186,20 +200,23 @@ def _depthwise(
     )
 
 
-def _padded(ctx: LowerContext, x: Value, window: _Window, order: Sequence[int]) -> Value:
-    """The input, channels adjacent, with its zeros around it."""
-    if not window.padded and 1 in unit_dims(ctx, x):
+def _padded(
+    ctx: LowerContext, x: Value, window: _Window, order: Sequence[int], whole: Sequence[Dim] | None = None
+) -> Value:
+    """The input, channels adjacent, with its zeros around it; ``whole`` sets the spatial extents with zeros."""
+    spatial = whole or [
+        arith.add(dim, before + after)
+        for dim, before, after in zip(x.dims[2:], window.before, window.after, strict=True)
+    ]
+    padded = tuple(spatial) != x.dims[2:]
+    if not padded and 1 in unit_dims(ctx, x):
         return x
     channels = x.dims[1]
     if isinstance(channels, int) and channels > 8 and 1 not in unit_dims(ctx, x):
         # Many channels: the blocked transposing copy is faster than gathering.
         x = ctx.ordered(x, order)
-        if not window.padded:
+        if not padded:
             return x
-    spatial = [
-        arith.add(dim, before + after)
-        for dim, before, after in zip(x.dims[2:], window.before, window.after, strict=True)
-    ]
     out = ctx.temp(x.dtype, (*x.dims[:2], *spatial), order, f"{x.name}.padded")
     flat = ctx.is_dense(x, order)
     ctx.emit("pad_copy", {"dtype": x.dtype, "pads": window.before, "flat": flat}, [x], [out])
