@@ -156,7 +156,7 @@ def _random_inputs(source: Path, dims: Mapping[str, int], seed: int) -> Feeds:
     """Inputs the model accepts, with 1 for every free dim that has a name."""
     from accelc.inputs import random_feeds
 
-    model = _model_of(source)
+    model = model_of(source)
     named = {
         symbol for value in model.graph.inputs for dim in dims_of(value) or () for symbol in _symbols(dim)
     }
@@ -170,14 +170,12 @@ def _random_inputs(source: Path, dims: Mapping[str, int], seed: int) -> Feeds:
     return random_feeds(model, seed=seed, sizes={**dict.fromkeys(named, 1), **dims})
 
 
-def _model_of(source: Path) -> ir.Model:
+def model_of(source: Path) -> ir.Model:
+    """The graph behind ``source``: a model file as imported, or the optimised graph of an artifact."""
     if source.is_dir():
-        from accelc.driver import load
+        from accelc import artifact
 
-        model = load(source).model
-        if model is None:
-            raise UsageError(f"{source} does not hold its graph", fix="give inputs with --input FILE.npz")
-        return model
+        return artifact.read_model(source, artifact.read(source))
     from accelc.frontend import load_model
 
     return load_model(source).model

@@ -164,6 +164,10 @@ class InferenceSession:
     def get_modelmeta(self) -> ModelMetadata:
         """Producer, names, version and the model's own metadata."""
         model = self._exe.model
+        if model is None and self._exe.artifact is not None:
+            from accelc import artifact
+
+            model = artifact.read_model(self._exe.artifact, artifact.read(self._exe.artifact))
         if model is None:
             return ModelMetadata()
         own = {k: v for k, v in model.metadata_props.items() if not k.startswith(_METADATA_OF_TOOLS)}

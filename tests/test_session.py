@@ -166,6 +166,11 @@ def test_model_metadata(calls: list[dict[str, Any]]) -> None:
     assert (meta.graph_description, meta.custom_metadata_map) == ("a net", {"names": "cat,dog"})
 
 
+def test_metadata_of_an_artifact(tmp_path: Path) -> None:
+    saved = accelc.driver.compile(DIGITS / "mlp.onnx", verify=False).save(tmp_path / "mlp.accel")
+    assert drop_in.InferenceSession(saved).get_modelmeta().graph_name == "digits_mlp"
+
+
 def test_binding_by_array_and_value(calls: list[dict[str, Any]]) -> None:
     session = drop_in.InferenceSession(b"m")
     binding = session.io_binding()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,7 @@ from accelc.cli.options import (
     read_inputs,
 )
 from accelc.cli.output import emit_json, table
-from accelc.errors import EXIT_NUMERICS, EXIT_OK, UsageError
+from accelc.errors import EXIT_NUMERICS, EXIT_OK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def record(
 
     exe = executable(model, target=target, threads=threads, verify=1 if verify else 0)
     given = read_inputs(inputs)
-    feeds = [given] if given else _own_inputs(exe, model, cases, seed, parse_dims(dim))
+    feeds = [given] if given else _own_inputs(model, cases, seed, parse_dims(dim))
     golden = record_golden(
         exe, folder, feeds, bound=bound, model=model.name, model_sha256=_digest(exe, model), force=force
     )
@@ -120,21 +120,13 @@ def rows_text(rows: list[Row]) -> str:
     return table(("output", "", "error", "bound"), lines, right=(2, 3))
 
 
-def _own_inputs(
-    exe: Executable, model: Path, cases: int, seed: int, dims: dict[str, int]
-) -> list[dict[str, np.ndarray]]:
+def _own_inputs(model: Path, cases: int, seed: int, dims: dict[str, int]) -> list[dict[str, np.ndarray]]:
     """Test data beside the model, else random inputs that its ops accept."""
-    from accelc.frontend import load_model
+    from accelc.bench_model import model_of
     from accelc.inputs import data_beside, random_feeds
 
-    if is_artifact(model):
-        graph: Any = exe.model
-        if graph is None:
-            raise UsageError(f"{model} does not hold its graph", fix="give inputs with --input FILE.npz")
-        beside: list[dict[str, np.ndarray]] = []
-    else:
-        graph = load_model(model).model
-        beside = [] if dims else list(data_beside(model, graph))
+    graph = model_of(model)
+    beside = [] if dims or is_artifact(model) else list(data_beside(model, graph))
     return beside or [random_feeds(graph, seed=seed + i, setting=i, sizes=dims) for i in range(cases)]
 
 
