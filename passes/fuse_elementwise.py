@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from accelc.ir.groups import MAX_GROUP, ask_cost, positions, refuse_operands
+from accelc.ir.groups import MAX_GROUP, positions, refuse_operands, refuse_pairing
 from accelc.ir.outline import Outliner
 from accelc.ir.pass_base import Pass, PassContext, PassResult, Refusal
 from accelc.ir.pointwise import INTEGERS, is_pointwise
@@ -41,7 +41,8 @@ class FuseElementwise(Pass):
     Skips:    values that are graph outputs or read by several clusters; results of another or an unknown shape;
               integer division; dtypes other than bool, integers, float16, float32, float64; integers and bools
               of rank 0 and 1, which are mostly shape arithmetic and stay visible to the shape evaluator; more
-              than 32 nodes or 16 operands; what the target's cost refuses.
+              than 32 nodes or 16 operands; nodes that are
+              sharded or in different pipeline stages; what the target's cost refuses.
     Cost:     one walk against the topological order, O(nodes + uses).
     Source:   DESIGN section 1.
     """
@@ -102,7 +103,7 @@ def _join(node: ir.Node, cluster_of: dict[ir.Node, _Cluster], ctx: PassContext) 
     cluster = next(iter(clusters.values()))
     if len(clusters) != 1 or cluster is None:
         return None
-    refusal = _refuse_join(node, cluster) or ask_cost(ctx, cluster.nodes[0], node)
+    refusal = _refuse_join(node, cluster) or refuse_pairing(ctx, cluster.nodes[0], node)
     if refusal is not None:
         ctx.refused(refusal, "elementwise", node)
         return None

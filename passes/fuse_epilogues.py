@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from accelc.ir.groups import SILENT, ask_cost, grow_down, positions
+from accelc.ir.groups import SILENT, grow_down, positions, refuse_pairing
 from accelc.ir.outline import Outliner
 from accelc.ir.pass_base import Pass, PassContext, PassResult, Refusal
 from accelc.ir.pointwise import FLOATS, is_scalar
@@ -36,8 +36,8 @@ class FuseEpilogues(Pass):
     Needs:    inferred types and shapes; constants as initializers.
     Keeps:    graph inputs, outputs, their names; results to the last bit where the runtime keeps the order.
     Skips:    a result that is a graph output or also read elsewhere; an operand that broadcasts in another
-              way or has another dtype; dtypes other than float16, float32, float64; what the target's cost
-              refuses.
+              way or has another dtype; dtypes other than float16, float32, float64; nodes that are
+              sharded or in different pipeline stages; what the target's cost refuses.
     Cost:     one walk against the topological order, O(nodes + uses).
     Source:   DESIGN section 1; epilogue fusion as in CUTLASS and oneDNN post-ops.
     """
@@ -70,7 +70,7 @@ def _fuse(anchor: ir.Node, place: Mapping[ir.Node, int], outliner: Outliner, ctx
     def admit(node: ir.Node, inside: Mapping[ir.Value, int]) -> Refusal | None:
         if node.domain != "" or node.op_type not in EPILOGUE_OPS:
             return SILENT
-        return refuse_epilogue(anchor, node, inside) or ask_cost(ctx, anchor, node)
+        return refuse_epilogue(anchor, node, inside) or refuse_pairing(ctx, anchor, node)
 
     grown = grow_down(result, place, admit)
     if grown.refusal is not None and grown.refusal.why:

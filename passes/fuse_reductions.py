@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from accelc.ir.groups import SILENT, Grown, ask_cost, grow_down, grow_up, positions, refuse_operands
+from accelc.ir.groups import SILENT, Grown, grow_down, grow_up, positions, refuse_operands, refuse_pairing
 from accelc.ir.outline import Outliner
 from accelc.ir.pass_base import Pass, PassContext, PassResult, Refusal
 from accelc.ir.pointwise import FLOATS, REDUCTIONS, ROW_OPS, is_pointwise
@@ -27,7 +27,8 @@ class FuseReductions(Pass):
     Keeps:    graph inputs, outputs, their names; results to the last bit where the runtime keeps the order.
     Skips:    values that are graph outputs or also read elsewhere; values not of the operand's full shape,
               other operands that do not broadcast to it; integer division; dtypes other than bool, integers,
-              float16, float32, float64 (the reduction itself: floats); what the target's cost refuses.
+              float16, float32, float64 (the reduction itself: floats); nodes that are
+              sharded or in different pipeline stages; what the target's cost refuses.
     Cost:     one walk, O(nodes + uses).
     Source:   DESIGN section 1.
     """
@@ -77,6 +78,6 @@ def _epilogue(anchor: ir.Node, place: Mapping[ir.Node, int], ctx: PassContext) -
             return SILENT
         if not same_shape(node.outputs[0], result):
             return Refusal(f"{node.outputs[0].name} is not known to have the full shape", at=node)
-        return refuse_operands(node, result) or ask_cost(ctx, anchor, node)
+        return refuse_operands(node, result) or refuse_pairing(ctx, anchor, node)
 
     return grow_down(result, place, admit)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from accelc.ir.pass_base import PassContext, Refusal
+from accelc.ir.pass_base import PassContext, Refusal, node_name
 from accelc.ir.pointwise import FUSIBLE, broadcasts_to, is_pointwise
 from accelc.ir.rewrite import same_shape, use_count
 
@@ -127,7 +127,7 @@ def refuse_prologue(
         return Refusal(f"{value.name} is also read outside the kernel", at=value)
     if not same_shape(value, target):
         return Refusal(f"{value.name} is not known to have the full shape", at=value)
-    return refuse_operands(node, target) or ask_cost(ctx, anchor, node)
+    return refuse_operands(node, target) or refuse_pairing(ctx, anchor, node)
 
 
 def refuse_operands(node: ir.Node, target: ir.Value | None) -> Refusal | None:
@@ -149,6 +149,16 @@ def refuse_operands(node: ir.Node, target: ir.Value | None) -> Refusal | None:
     return None
 
 
-def ask_cost(ctx: PassContext, anchor: ir.Node, node: ir.Node) -> Refusal | None:
-    """The target's objection, if it has one."""
+def refuse_pairing(ctx: PassContext, anchor: ir.Node, node: ir.Node) -> Refusal | None:
+    """Why two nodes must not share a kernel: they are on different devices, or the target objects."""
+    if anchor.device_configurations or node.device_configurations:
+        for one in (anchor, node):
+            if any(configuration.sharding_specs for configuration in one.device_configurations):
+                return Refusal(f"{node_name(one)} is sharded", at=one)
+        if _stages(anchor) != _stages(node):
+            return Refusal(f"{node_name(node)} is in another pipeline stage", at=node)
     return ctx.cost.can_fuse(anchor, node) if ctx.cost is not None else None
+
+
+def _stages(node: ir.Node) -> set[tuple[int, int | None]]:
+    return {(id(entry.configuration), entry.pipeline_stage) for entry in node.device_configurations}

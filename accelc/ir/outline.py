@@ -77,6 +77,7 @@ class Outliner:
         call = self.edit.node(
             function.name, body.inputs, before=sink, like=results, origin=ordered, domain=DOMAIN
         )
+        call.device_configurations = sink.device_configurations  # fusion crosses no stage border
         for old, new in zip(results, call.outputs, strict=True):
             self.edit.replace(old, new)
         read = dict.fromkeys(value for node in ordered for value in node.inputs if value is not None)

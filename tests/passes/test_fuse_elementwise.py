@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelc.ir import shapes
 from accelc.ir.groups import MAX_GROUP
 from accelc.ir.pass_base import Refusal
 from accelc.passes.fuse_elementwise import MAX_OPERANDS, FuseElementwise
@@ -150,3 +151,27 @@ def test_meaning_of_random_graphs(data: st.DataObject, rows: int, seed: int) -> 
         "c": rng.integers(0, 2, (rows, 4)).astype(bool),
     }
     assert_same_meaning(FuseElementwise(), text, feeds, exact=True)
+
+
+def test_pipeline_stages_are_borders() -> None:
+    model = model_from_text(
+        "g (float[2,8] x) => (float[2,8] y) { a = Exp(x)  b = Neg(a)  c = Abs(b)  y = Tanh(c) }"
+    )
+    shapes.infer(model)
+    configuration = model.add_device_configuration("pipeline", num_devices=2)
+    for index, node in enumerate(model.graph):
+        node.set_pipeline_stage(configuration, index // 2)
+    result, _, record = run_pass(FuseElementwise(), model)
+    assert [node.device_configurations[0].pipeline_stage for node in result.graph] == [0, 1]
+    assert any("another pipeline stage" in refusal.why for refusal in record.refusals)
+
+
+def test_sharded_nodes_are_left_alone() -> None:
+    model = model_from_text("g (float[2,8] x) => (float[2,8] y) { a = Exp(x)  y = Neg(a) }")
+    shapes.infer(model)
+    configuration = model.add_device_configuration("mesh", num_devices=2)
+    first = next(iter(model.graph))
+    first.shard(first.outputs[0], configuration=configuration, axis=0, num_shards=2)
+    _, modified, record = run_pass(FuseElementwise(), model)
+    assert not modified
+    assert any("is sharded" in refusal.why for refusal in record.refusals)
