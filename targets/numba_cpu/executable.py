@@ -33,7 +33,14 @@ class Plan:
     Memory outside the arena is numbered: the program's inputs first, then what the region makes.
     """
 
-    def __init__(self, region: BoundRegion, symbols: dict[str, int], inputs: Sequence[int]) -> None:
+    def __init__(
+        self,
+        region: BoundRegion,
+        symbols: dict[str, int],
+        inputs: Sequence[int],
+        shapes: Mapping[int, tuple[int, ...]],
+    ) -> None:
+        self.shapes = shapes
         self.region = region
         self.symbols = symbols
         self.free: list[CallMemory] = []
@@ -164,7 +171,10 @@ class CpuExecutable(Executable):
                 return self._plans[key]
             first, steps = self._regions[0]
             region = self._bind(first, steps, symbols)
-            plans = [Plan(region, symbols, self.program.inputs)]
+            shapes = {}
+            if self._simple:  # else outputs may depend on symbols that host calls will define
+                shapes = {value: self._binder.tensor(value, symbols).shape for value in self.program.outputs}
+            plans = [Plan(region, symbols, self.program.inputs, shapes)]
             self._plans[key] = plans
             if len(self._plans) > PLANS_KEPT:
                 self._plans.popitem(last=False)
@@ -211,11 +221,11 @@ class CpuExecutable(Executable):
         root = self._binder.roots[value]
         if root in plan.slot:
             array = arrays[plan.slot[root]]
-            return array if value == root else array.reshape(plan.region.tensors[value].shape)
+            return array if value == root else array.reshape(plan.shapes[value])
         if root in plan.region.filled:
             return plan.region.filled[root].copy()
-        tensor = self._binder.tensor(value, plan.symbols)  # no step writes it: it has no elements
-        return np.empty(tensor.shape, numpy_dtype(tensor.dtype))
+        # No step writes it, so it has no elements
+        return np.empty(plan.shapes[value], numpy_dtype(self.program.values[value].dtype))
 
     def _run_regions(self, plans: list[Plan], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Regions and host calls in turn; symbols that host calls define are bound on the way."""
