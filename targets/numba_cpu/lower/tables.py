@@ -17,6 +17,8 @@ _FILES = (
     "pool",
     "movement",
     "shape_ops",
+    "indexing",
+    "resize",
 )
 
 
