@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx_ir as ir
 
 from accelc.ir.outline import DOMAIN
@@ -9,16 +11,20 @@ from accelc.ir.pass_base import PassContext, node_name
 from accelc.ir.rewrite import Editor, regions
 
 
-def inline_all(model: ir.Model) -> bool:
+def inline_all(model: ir.Model, *, only: Collection[ir.OperatorIdentifier] | None = None) -> bool:
     """Replace every call of a fused function by its body, in place, and drop those functions.
 
     For runtimes that take no local functions. One walk; names of graph outputs are kept; bodies are flat, so
     nothing recurses. Values of a body are named ``<call>/<name in the body>``.
 
+    Args:
+        model: Changed in place.
+        only: Identifiers of the functions to inline; all fused functions by default.
+
     Returns:
         Whether the model changed.
     """
-    fused = {key: function for key, function in model.functions.items() if key[0] == DOMAIN}
+    fused = {key: function for key, function in model.functions.items() if _chosen(key, only)}
     if not fused:
         return False
     edit = Editor(model, PassContext())
@@ -29,8 +35,13 @@ def inline_all(model: ir.Model) -> bool:
                 _inline_call(edit, node, function)
     for key in fused:
         del model.functions[key]
-    model.opset_imports.pop(DOMAIN, None)
+    if not any(key[0] == DOMAIN for key in model.functions):
+        model.opset_imports.pop(DOMAIN, None)
     return True
+
+
+def _chosen(key: ir.OperatorIdentifier, only: Collection[ir.OperatorIdentifier] | None) -> bool:
+    return key[0] == DOMAIN and (only is None or key in only)
 
 
 def _inline_call(edit: Editor, call: ir.Node, function: ir.Function) -> None:

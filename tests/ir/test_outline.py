@@ -226,3 +226,15 @@ def test_inlining_shared_functions_keeps_names_apart() -> None:
         outline(model, pair, anchor="map")
     assert len(model.functions) == 1
     check_runs(text, model)
+
+
+def test_inlining_only_some() -> None:
+    text = "g (float[4] x) => (float[4] y) { a = Exp(x)  b = Neg(a)  d = Abs(b)  y = Tanh(d) }"
+    model = model_of(text)
+    nodes = list(model.graph)
+    first = outline(model, nodes[:2], anchor="map")
+    second = outline(model, nodes[2:], anchor="map")
+    assert inline_all(model, only={first.op_identifier()})
+    assert [node.op_type for node in model.graph] == ["Exp", "Neg", second.op_type]
+    assert DOMAIN in model.opset_imports
+    check_runs(text, model)
