@@ -22,13 +22,21 @@ class InferShapes(Pass):
     Cost:     one walk, O(nodes).
     Source:   onnx-shape-inference, through accelc.ir.shapes.
 
-    It rewrites nothing, so it runs whatever the rewrite budget.
+    It rewrites nothing, so it runs whatever the rewrite budget. Import infers too and passes hand shapes on, so
+    most often nothing is missing; then it only looks, which saves a second on a model with many symbols.
+
+    Args:
+        again: Infer even if no shape is missing.
     """
+
+    again: bool = False
 
     name: ClassVar[str] = "infer-shapes"
 
     def apply(self, model: ir.Model, ctx: PassContext) -> PassResult:
         """Infer in place; ``modified`` says whether any dtype, shape or known value changed."""
+        if not self.again and _is_complete(model):
+            return PassResult(model, False)
         declared = [(v, v.type, v.shape.copy() if v.shape is not None else None) for v in _signature(model)]
         before = _facts(model)
         for note in shapes.infer(model):
@@ -36,6 +44,17 @@ class InferShapes(Pass):
         for value, type_, shape in declared:  # what callers see of the model is not ours to refine
             value.type, value.shape = type_, shape
         return PassResult(model, _facts(model) != before)
+
+
+def _is_complete(model: ir.Model) -> bool:
+    """Whether every value has a dtype and a shape without unknown dims."""
+    return all(
+        value.dtype is not None and value.shape is not None and not value.shape.has_unknown_dim()
+        for graph in regions(model)
+        for node in graph
+        for value in node.outputs
+        if value.name
+    )
 
 
 def _signature(model: ir.Model) -> list[ir.Value]:

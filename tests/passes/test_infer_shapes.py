@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,18 @@ def test_refusal_unknown_ops_are_named_and_do_not_stop_the_rest() -> None:
     by_name = {str(v.name): v.shape for node in model.graph for v in node.outputs}
     assert by_name["a"] is None
     assert str(by_name["c"]) == "[N]"
+
+
+def test_a_model_that_lacks_nothing_is_only_looked_at() -> None:
+    model = model_from_text("g (float[2,3] x) => (float[2,3] y) { a = Relu(x) y = Exp(a) }")
+    _, modified, _ = run_pass(InferShapes(), model)
+    assert modified
+    model.graph[0].outputs[0].shape = ir.Shape([2, "Q"])  # complete, if not as sharp as it could be
+    _, modified, _ = run_pass(InferShapes(), model)
+    assert not modified
+    _, modified, _ = run_pass(InferShapes(again=True), model)
+    assert modified
+    assert str(model.graph[0].outputs[0].shape) == "[2,3]"
 
 
 @settings(max_examples=20, deadline=None)
