@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,10 @@ from accelc.targets.numba_cpu.bind import Binder, BoundRegion, numpy_dtype
 from accelc.targets.numba_cpu.host_run import run_host
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernel_store import KernelStore
-from accelc.targets.numba_cpu.kernels.base import Tensor
+from accelc.targets.numba_cpu.kernels.base import KernelSource, Tensor
 from accelc.targets.numba_cpu.kernels.registry import family
 from accelc.targets.numba_cpu.memory import CallMemory
-from accelc.targets.numba_cpu.native_run import NativeRunner
+from accelc.targets.numba_cpu.native_run import SOURCES, NativeRunner
 from accelc.targets.numba_cpu.program import Call, HostCall, Program
 
 PLANS_KEPT = 64
@@ -69,8 +70,8 @@ class CpuExecutable(Executable):
         )
         self.summary: dict[str, Any] = {}
         self._store = store
-        self._runner = NativeRunner(store)
         self._functions = self._load_kernels(program, isa, store)
+        self._runner = NativeRunner(store)
         self._constants = dict(program.constants)
         self._binder = Binder(
             program,
@@ -91,12 +92,16 @@ class CpuExecutable(Executable):
 
     @staticmethod
     def _load_kernels(program: Program, isa: Isa, store: KernelStore) -> dict[int, int]:
-        sources = {
-            i: family(step.family).source(step.params, isa)
-            for i, step in enumerate(program.steps)
-            if isinstance(step, Call)
-        }
-        store.require(list({source.digest: source for source in sources.values()}.values()))
+        texts: dict[str, KernelSource] = {}
+        sources = {}
+        for i, step in enumerate(program.steps):
+            if isinstance(step, Call):
+                key = json.dumps([step.family, step.params], sort_keys=True)
+                if key not in texts:
+                    texts[key] = family(step.family).source(step.params, isa)
+                sources[i] = texts[key]
+        wanted = {source.digest: source for source in (*SOURCES, *sources.values())}
+        store.require(list(wanted.values()))
         return {i: store.address(source) for i, source in sources.items()}
 
     @staticmethod
@@ -237,7 +242,7 @@ class CpuExecutable(Executable):
                 continue
             region = plans[0].region if number == 0 else self._bind(first, steps, symbols)
             self._run_region(region, stores)
-        return [np.ascontiguousarray(self._read(value, stores, symbols)) for value in self.program.outputs]
+        return [np.asarray(self._read(value, stores, symbols), order="C") for value in self.program.outputs]
 
     def _run_region(self, region: BoundRegion, stores: dict[int, np.ndarray]) -> None:
         for storage in region.made:

@@ -88,7 +88,10 @@ class _KernelContext(cpu.CPUContext):  # type: ignore[misc]
 
 
 class _KernelCompiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's pipeline without the passes that cannot matter to kernel text (a third of its time)."""
+    """Numba's pipeline without the passes that cannot matter to kernel text (a third of its time).
+
+    IR legalisation is left out too: it places the ends of lifetimes, and kernels count no references.
+    """
 
     def define_pipelines(self) -> list[PassManager]:
         passes = PassManager("kernel")
@@ -100,7 +103,6 @@ class _KernelCompiler(compiler.CompilerBase):  # type: ignore[misc]
             untyped_passes.ReconstructSSA,
             typed_passes.NopythonTypeInference,
             typed_passes.PreLowerStripPhis,
-            typed_passes.IRLegalization,
             typed_passes.NativeLowering,
             typed_passes.NoPythonBackend,
         ):

@@ -29,7 +29,8 @@ from accelc.targets.numba_cpu import native_text
 from accelc.targets.numba_cpu.kernel_store import GUARD, KernelStore
 from accelc.targets.numba_cpu.thread_pool import KERNEL, ThreadPool
 
-_SOURCES = [native_text.SERIAL, native_text.TEAM, native_text.WORKER, native_text.DISMISS]
+SOURCES = (native_text.SERIAL, native_text.TEAM, native_text.WORKER, native_text.DISMISS)
+"""The runtime's own kernels; required together with a program's, they are compiled at the same time."""
 _POOLS: list[ThreadPool] = []
 
 
@@ -50,7 +51,7 @@ class NativeRunner:
     """
 
     def __init__(self, store: KernelStore) -> None:
-        store.require(_SOURCES)
+        store.require(SOURCES)
         self._serial = KERNEL(store.address(native_text.SERIAL))
         self._team = KERNEL(store.address(native_text.TEAM))
         self._pool = team(store)
