@@ -24,6 +24,8 @@ from accelc.targets.numba_cpu.memory import CallMemory
 from accelc.targets.numba_cpu.native_run import SOURCES, NativeRunner
 from accelc.targets.numba_cpu.program import Call, HostCall, Program
 
+WINOGRAD_TOLERANCE = 1e-4
+"""Error allowed to a program with Winograd convolutions (DESIGN, Trust), as a share of max|output|."""
 PLANS_KEPT = 64
 """Plans for different shapes that an executable remembers."""
 
@@ -69,6 +71,8 @@ class CpuExecutable(Executable):
             for name, i in zip(program.output_names, program.outputs, strict=True)
         )
         self.summary: dict[str, Any] = {}
+        if any(isinstance(step, Call) and step.family == "winograd" for step in program.steps):
+            self.tolerance = WINOGRAD_TOLERANCE
         self._store = store
         self._functions = self._load_kernels(program, isa, store)
         self._runner = NativeRunner(store)

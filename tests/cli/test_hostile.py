@@ -19,7 +19,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("hostile")
     try:
         done = subprocess.run(
-            [sys.executable, str(RUNNER), str(folder), "onnx"],
+            [sys.executable, str(RUNNER), str(folder), "cpu"],
             capture_output=True,
             text=True,
             timeout=240,

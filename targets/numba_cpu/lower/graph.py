@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
-from accelc.targets.numba_cpu.lower.elementwise import ELEMENTWISE, emit_cluster
 
 from accelc.errors import LoweringError, UnsupportedError
 from accelc.ir import shapes
+from accelc.ir.inline import inline_all
 from accelc.ir.pass_base import Refusal, node_name
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.expr import Expr, substitute
 from accelc.targets.numba_cpu.lower.attributes import attributes, constant_array, dtype_name
 from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.elementwise import ELEMENTWISE, emit_cluster
 from accelc.targets.numba_cpu.lower.fused import Body, Source, Stage, read_body
 from accelc.targets.numba_cpu.lower.host import host_call
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op, OutSpec
@@ -68,9 +69,7 @@ def _unreadable(model: ir.Model, table: LoweringTable) -> set[tuple[str, str, st
 
 def _inline(model: ir.Model, functions: set[tuple[str, str, str]]) -> None:
     if functions:
-        from onnx_ir.passes.common import InlinePass
-
-        InlinePass(criteria=lambda function: function.identifier() in functions)(model)
+        inline_all(model, only=functions)
 
 
 class _Walk:
