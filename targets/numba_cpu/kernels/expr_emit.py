@@ -117,11 +117,9 @@ def _is_literal(value: object, dtype: str) -> bool:
     if dtype in FLOATS:
         if isinstance(value, str):
             return value in _SPECIAL
-        return (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and abs(value) <= sys.float_info.max
-        )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return bool(abs(value) <= sys.float_info.max)
     if not isinstance(value, int) or isinstance(value, bool):
         return False
     bits = int(dtype.lstrip("uint"))
@@ -271,10 +269,8 @@ def scalar_lines(expr: Expr, operands: Sequence[str], prefix: str, indent: str) 
             names[number] = operands[step[1]]
             continue
         names[number] = f"{prefix}{number}"
-        if step[0] == "const":
-            text = scalar_constant(dtype, step[1])
-        else:
-            text = _scalar_step(expr, step, dtype, names)
+        is_const = step[0] == "const"
+        text = scalar_constant(dtype, step[1]) if is_const else _scalar_step(expr, step, dtype, names)
         lines.append(f"{indent}{names[number]} = {text}")
     return lines, names[expr.result]
 

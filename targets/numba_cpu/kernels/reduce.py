@@ -321,8 +321,7 @@ class _Text:
         """``group`` vectors of neighbouring results; long folds go through a second accumulator every 256 rows."""
         body = pad + "        "
         lines = [pad + line for line in self._start()]
-        for i in range(group):
-            lines.append(f"{pad}b{i} = vlike(vzeron(p_y, {self.lanes}), {self.fold.start})")
+        lines += [f"{pad}b{i} = vlike(vzeron(p_y, {self.lanes}), {self.fold.start})" for i in range(group)]
         lines += [
             f"{pad}step = 0",
             f"{pad}while step < steps * (count > 0):",

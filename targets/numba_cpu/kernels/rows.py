@@ -122,19 +122,16 @@ class Rows:
 
     def read(self, word: int, indent: str) -> list[str]:
         """Statements that read the words, which start at ``word``."""
-        p, lines = self.prefix, []
-        for dim in range(self.loops):
-            lines.append(f"{indent}{p}e{dim} = get(d, {word + dim})")
+        p = self.prefix
+        lines = [f"{indent}{p}e{dim} = get(d, {word + dim})" for dim in range(self.loops)]
         for number, stream in enumerate(self.streams):
             base = word + self.loops * (1 + number)
-            for dim in range(self.loops):
-                lines.append(f"{indent}{p}s{dim}_{stream} = get(d, {base + dim})")
-            for dim in range(self.loops - 1):
-                # What a step of dim adds once the dim inside it has run through.
-                lines.append(
-                    f"{indent}{p}w{dim}_{stream} = "
-                    f"{p}s{dim}_{stream} - {p}e{dim + 1} * {p}s{dim + 1}_{stream}"
-                )
+            lines += [f"{indent}{p}s{dim}_{stream} = get(d, {base + dim})" for dim in range(self.loops)]
+            # What a step of dim adds once the dim inside it has run through.
+            lines += [
+                f"{indent}{p}w{dim}_{stream} = {p}s{dim}_{stream} - {p}e{dim + 1} * {p}s{dim + 1}_{stream}"
+                for dim in range(self.loops - 1)
+            ]
         return lines
 
     def start(self, row: str, indent: str, origin: str = "0") -> list[str]:

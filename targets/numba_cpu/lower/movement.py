@@ -311,9 +311,10 @@ def _pad_mirrored(
         order = output_order(ctx, value.dims, [value])
         target = ctx.out(op, 0, order) if axis == padded[-1] else ctx.temp(value.dtype, dims, order)
         emit_copy(ctx, value, sliced(ctx, target, axis, low, extent))
-        for count, start, source in ((low, 0, _mirror(ctx, value, axis, low, mode, True)),
-                                     (high, dim.add(extent, low), _mirror(ctx, value, axis, high, mode, False))):  # fmt: skip
+        sides = ((low, 0, True), (high, dim.add(extent, low), False))
+        for count, start, front in sides:
             if count:
+                source = _mirror(ctx, value, axis, count, mode, front)
                 emit_copy(ctx, source, sliced(ctx, target, axis, start, count))
         value = target
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -53,7 +53,7 @@ def emit_rows(
     op: Op,
     order: Sequence[int],
     span: int,
-    extra: dict[str, object],
+    extra: Mapping[str, object],
     tables: Sequence[Value] = (),
 ) -> None:
     """Emit a row kernel on the op's first operand: rows are the last ``span`` dims of ``order``."""

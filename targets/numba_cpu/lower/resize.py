@@ -40,10 +40,10 @@ def _place(mode: str, i: np.ndarray, size: int, out: int, scale: float) -> np.nd
 
 def _nearest(mode: str, x: np.ndarray) -> np.ndarray:
     if mode == "round_prefer_floor":
-        return np.ceil(x - 0.5)
+        return np.asarray(np.ceil(x - 0.5))
     if mode == "round_prefer_ceil":
-        return np.floor(x + 0.5)
-    return np.floor(x) if mode == "floor" else np.ceil(x)
+        return np.asarray(np.floor(x + 0.5))
+    return np.asarray(np.floor(x) if mode == "floor" else np.ceil(x))
 
 
 def _cubic(offset: np.ndarray, a: float) -> list[np.ndarray]:

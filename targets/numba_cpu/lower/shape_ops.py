@@ -11,7 +11,7 @@ from accelc.targets.numba_cpu.lower import dims as dim
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.elementwise import emit_map, map_operands
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
-from accelc.targets.numba_cpu.program import Value, View
+from accelc.targets.numba_cpu.program import Dims, Value, View
 
 TABLE = LoweringTable()
 
@@ -136,6 +136,8 @@ def _space(ctx: LowerContext, op: Op) -> Refusal | None:
         return Refusal(f"{op.op_type} needs [N, C, H, W]")
     n, c, h, w = x.dims
     b = int(op.attrs["blocksize"])
+    split: Dims
+    perm: tuple[int, ...]
     if b < 1:
         return Refusal(f"blocksize {b}")
     if op.op_type == "DepthToSpace":
