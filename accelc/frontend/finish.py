@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import onnx_ir as ir
 
 from accelc.errors import UsageError
 from accelc.ir.shapes import describe, dims_of, evaluate, is_expression, is_symbol, symbols_in
-from accelc.ir.walk import all_nodes, all_values
+from accelc.ir.walk import all_graphs, all_nodes, all_values
 
 
 def unique_names(model: ir.Model) -> None:
@@ -23,6 +24,8 @@ def unique_names(model: ir.Model) -> None:
                 name, number = f"{base}_{count}_{number}", number + 1
         taken.add(name)
         node.name = name
+    if next(islice(all_graphs(model.graph), 1, None), None) is None:
+        return
     used: set[str] = {str(value.name) for owner, value in all_values(model.graph) if owner is model.graph}
     for owner, value in all_values(model.graph):
         if owner is model.graph or not value.name:
