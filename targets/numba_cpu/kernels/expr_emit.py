@@ -124,7 +124,7 @@ def _is_literal(value: object, dtype: str) -> bool:
         return False
     bits = int(dtype.lstrip("uint"))
     low, high = (0, 2**bits) if dtype in UNSIGNED else (-(2 ** (bits - 1)), 2 ** (bits - 1))
-    return low <= value < high
+    return bool(low <= value < high)
 
 
 def _template(info: OpInfo, dtype: str) -> str | None:

@@ -198,7 +198,7 @@ def emit_map(ctx: LowerContext, expr: Expr, mapped: Mapped, output: Value) -> No
     params = {
         "expr": expr.to_json(),
         "access": list(mapped.access),
-        "loops": 0 if mapped.flat else max(2, mapped.loops),
+        "loops": 0 if mapped.flat else max(3, mapped.loops),
         "cost": expr_emit.flops(expr),
     }
     roots = [ctx.program.root(value.id) for value in mapped.values]

@@ -80,7 +80,7 @@ def emit_rows(
         "access": list(mapped.access),
         "order": list(order),
         "span": span,
-        "loops": max(2, len(order) - span),
+        "loops": max(3, len(order) - span),
         "tables": len(tables),
         "cost": expr_emit.flops(expr) + 20,
         **extra,

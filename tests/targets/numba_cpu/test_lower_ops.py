@@ -24,23 +24,18 @@ X4 = normal(2, 3, 5, 19)
 REDUCTIONS: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("ReduceSum", [X4, axes(1)], {}),
     ("ReduceSum", [X4, axes(-1)], {"keepdims": 0}),
-    ("ReduceSum", [X4, axes(2, 3)], {"keepdims": 0}),
-    ("ReduceSum", [X4, axes(0, 2)], {}),
     ("ReduceSum", [X4], {"keepdims": 0}),
     ("ReduceSum", [X4, axes()], {"noop_with_empty_axes": 1}),
     ("ReduceSum", [X4.astype(np.int64), axes(1)], {}),
     ("ReduceMean", [X4, axes(2, 3)], {}),
     ("ReduceMean", [X4.astype(np.float64), axes(3)], {}),
     ("ReduceMean", [normal(3, 40, dtype=np.float16), axes(1)], {}),
-    ("ReduceProd", [X4, axes(1)], {}),
-    ("ReduceMax", [X4, axes(3)], {}),
     ("ReduceMax", [(X4 * 9).astype(np.int8), axes(1, 3)], {}),
     ("ReduceMin", [X4, axes(0)], {}),
     ("ReduceMin", [X4 > 0, axes(3)], {}),
     ("ReduceSumSquare", [X4, axes(3)], {}),
     ("ReduceL1", [X4, axes(1)], {}),
     ("ReduceL2", [X4, axes(3)], {}),
-    ("ReduceL2", [X4, axes(1)], {"keepdims": 0}),
     ("ReduceLogSum", [np.abs(X4), axes(3)], {}),
     ("ReduceLogSumExp", [X4 * 60, axes(3)], {}),
     ("ReduceLogSumExp", [X4, axes(1)], {"keepdims": 0}),
@@ -63,10 +58,9 @@ def test_reductions(case: int) -> None:
         )
 
 
-@pytest.mark.parametrize("op_type", ["ReduceMean", "ReduceMax"])
 @pytest.mark.parametrize("which", [(1,), (2, 3), (3,), (0, 1, 2, 3)])
-def test_reductions_of_channels_last(op_type: str, which: tuple[int, ...]) -> None:
-    check_node(reduce.TABLE, op_type, [X4, axes(*which)], {}, constant=(1,), orders={0: NHWC})
+def test_reductions_of_channels_last(which: tuple[int, ...]) -> None:
+    check_node(reduce.TABLE, "ReduceMean", [X4, axes(*which)], {}, constant=(1,), orders={0: NHWC})
 
 
 def test_axes_must_be_known() -> None:
@@ -102,7 +96,6 @@ NORMS: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("Softmax", [np.zeros((0, 5), np.float32)], {}),
     ("LogSoftmax", [X4 * 3], {"axis": 2}),
     ("LayerNormalization", [X4, normal(19), normal(19)], {}),
-    ("LayerNormalization", [X4, normal(19)], {"epsilon": 0.1}),
     ("LayerNormalization", [X4, normal(5, 19), normal(5, 19)], {"axis": 2}),
     ("LayerNormalization", [X4 + 1000, normal(19), normal(19)], {}),
     ("LayerNormalization", [X4, normal(5, 1), normal(19)], {"axis": 2}),
