@@ -37,13 +37,14 @@ class Normalize(RowFamily):
             lines += text.first_pass(
                 pad, "{a} = vadd({a}, {v})", f"{{a}} = vadd({{a}}, vselect({lane}, {{v}}, 0.0))"
             )
-            lines.append(f"{pad}mean = vlike(a0, vsum(vadd(a0, a1)) / n)")
+            lines.append(f"{pad}mean = vlike(a0, vsum({text.joined('vadd')}) / n)")
             lines += text.accumulators(pad, "0")
             centred = "{v} = vsub({v}, mean)"
             lines += text.next_pass(
                 pad,
                 [centred, "{a} = vfma({v}, {v}, {a})"],
                 [centred, f"{{v}} = vselect({lane}, {{v}}, 0.0)", "{a} = vfma({v}, {v}, {a})"],
+                from_input=True,
             )
         else:
             lines += text.first_pass(
@@ -51,11 +52,14 @@ class Normalize(RowFamily):
                 "{a} = vfma({v}, {v}, {a})",
                 f"{{a}} = vselect({lane}, vfma({{v}}, {{v}}, {{a}}), {{a}})",
             )
-        total = "vlike(a0, vsum(vadd(a0, a1)) / n)"
+        total = f"vlike(a0, vsum({text.joined('vadd')}) / n)"
         lines.append(f"{pad}factor = vdiv(1.0, vsqrt(vadd({total}, {float(params['epsilon'])!r})))")
         change = "vmul(vsub({v}, mean), factor)" if params["center"] else "vmul({v}, factor)"
         return lines + text.next_pass(
-            pad, [_affine(change, params["tables"], "")], [_affine(change, params["tables"], "n - i")]
+            pad,
+            [_affine(change, params["tables"], "")],
+            [_affine(change, params["tables"], "n - i")],
+            from_input=True,
         )
 
 

@@ -20,7 +20,7 @@ from accelc.targets.numba_cpu.kernels.rows import Rows, broadcast_strides, check
 from accelc.targets.numba_cpu.kernels.text import POINTERS, check_int, helpers
 
 _HEAD = 3
-UNROLL = 2
+UNROLL = 4
 
 
 class RowText:
@@ -31,13 +31,15 @@ class RowText:
         self.lanes = lanes
 
     def first_pass(self, pad: str, each: str, tail: str) -> list[str]:
-        """Evaluate the expression into the row.
+        """Evaluate the expression into the row; if it is an operand itself, only read that.
 
         Args:
             pad: Indentation.
             each: Statement on accumulator ``{a}`` and the vector ``{v}``.
             tail: The same for the last ``n - i`` lanes; ``{v}`` is 0 in the others.
         """
+        if self.plain:
+            return self.next_pass(pad, [each], [tail], from_input=True)
         lines = self.operands.hoisted(pad, self.lanes)
         wide = UNROLL * self.lanes
         lines += [f"{pad}i = 0", f"{pad}while i + {wide} <= n:"]
@@ -50,19 +52,39 @@ class RowText:
         lines += [*more, f"{pad}    vstorem(p_y, o_y + i, {v}, n - i)"]
         return [*lines, f"{pad}    {tail.format(a='a0', v=v)}", f"{pad}    i += {self.lanes}"]
 
-    def next_pass(self, pad: str, each: Sequence[str], tail: Sequence[str]) -> list[str]:
+    @property
+    def plain(self) -> bool:
+        """Whether the expression is one dense operand, which later passes can read in place of a stored row."""
+        return self.operands.expr.is_identity and self.operands.access[0] == "unit"
+
+    @staticmethod
+    def joined(operation: str) -> str:
+        """All accumulators as one vector."""
+        parts = [f"a{u}" for u in range(UNROLL)]
+        while len(parts) > 1:
+            parts = [f"{operation}({parts[i]}, {parts[i + 1]})" for i in range(0, len(parts), 2)]
+        return parts[0]
+
+    def next_pass(
+        self, pad: str, each: Sequence[str], tail: Sequence[str], *, from_input: bool = False
+    ) -> list[str]:
         """Statements over the row: ``{v}`` is the vector at ``{i}``, ``{a}`` an accumulator.
 
-        ``{store}`` and ``{load}`` in ``tail`` forms take the count; vectors are loaded as ``v<u>``.
+        Args:
+            pad: Indentation.
+            each: Statements on whole vectors.
+            tail: Statements on the last ``n - i`` lanes, the others being 0.
+            from_input: Read the operand of a plain expression instead of the row.
         """
+        place = "p_x0, o_x0" if from_input and self.plain else "p_y, o_y"
         wide = UNROLL * self.lanes
         lines = [f"{pad}i = 0", f"{pad}while i + {wide} <= n:"]
         for u in range(UNROLL):
             at = f"i + {u * self.lanes}"
-            lines.append(f"{pad}    v{u} = vload(p_y, o_y + {at})")
+            lines.append(f"{pad}    v{u} = vload({place} + {at})")
             lines += [f"{pad}    {text.format(v=f'v{u}', a=f'a{u}', i=at)}" for text in each]
         lines += [f"{pad}    i += {wide}", f"{pad}while i < n:"]
-        lines.append(f"{pad}    v0 = vloadm(p_y, o_y + i, n - i)")
+        lines.append(f"{pad}    v0 = vloadm({place} + i, n - i)")
         lines += [f"{pad}    {text.format(v='v0', a='a0', i='i')}" for text in tail]
         return [*lines, f"{pad}    i += {self.lanes}"]
 

@@ -34,14 +34,15 @@ class Softmax(RowFamily):
             *text.first_pass(
                 pad, "{a} = vmaxq({a}, {v})", "{a} = vselect(vmask({a}, n - i), vmaxq({a}, {v}), {a})"
             ),
-            f"{pad}top = vhmax(vmaxq(a0, a1))",
+            f"{pad}top = vhmax({text.joined('vmaxq')})",
             *text.accumulators(pad, "0"),
             *text.next_pass(
                 pad,
                 [shifted, "{a} = vadd({a}, {v})", *keep],
                 [shifted, "{a} = vadd({a}, vselect(vmask({a}, n - i), {v}, 0.0))", *keep_tail],
+                from_input=True,
             ),
-            f"{pad}total = vsum(vadd(a0, a1))",
+            f"{pad}total = vsum({text.joined('vadd')})",
         ]
         if params["log"]:
             lines.append(f"{pad}shift = vlike(a0, top)")
@@ -55,4 +56,6 @@ class Softmax(RowFamily):
             pad,
             [f"vstore(p_y, o_y + {{i}}, {change})"],
             [f"vstorem(p_y, o_y + i, {change}, n - i)"],
+            # The logarithm starts again from x; its second pass only sums.
+            from_input=params["log"],
         )
