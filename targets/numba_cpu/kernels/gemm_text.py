@@ -110,11 +110,11 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: b
         "            k0 = get(w, 2)",
         "            first = 1 if kb == 0 else 0",
         "            last = 1 if kb == nblocks - 1 else 0",
+        "            depth = get(w, 5) - k0",
     ]
     if b != PACKED:
         out += [
             f"            packed = {pointer}(ws + pack_at)",
-            "            depth = get(w, 5) - k0",
             f"            span = (last_panel - first_panel) * {nr}",
             f"            if first_panel * {nr} + span > width:",
             f"                span = width - first_panel * {nr}",
@@ -129,7 +129,9 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: b
         f"                cols = {nr} if p * {nr} + {nr} <= width else width - p * {nr}",
         f"                bp = {panel}",
         "                i = 0",
+        *(_ahead_text(tile, 4 if pointer == "ptr_f32" else 8) if b == PACKED else []),
         "                while i < nrows:",
+        *(_PREFETCH if b == PACKED else []),
         "                    m = nrows - i",
         # One or two rows leave the FMA units idle: share the last rows out evenly between two tiles.
         f"                    if m > {mr + 2} or m == {mr}:",
@@ -150,6 +152,33 @@ def _loops_text(tile: Tile, pointer: str, b: str, epilogue: Epilogue, columns: b
         "                    i += m",
     ]
     return out
+
+
+def _ahead_text(tile: Tile, size: int) -> list[str]:
+    """What to prefetch while a panel is at work: the part of B that comes next, a share of it for each tile.
+
+    The hardware's prefetcher starts anew at every jump: where weights are in no cache, as between two runs of a
+    BERT, this gives 4 to 8 % (Zen 3).
+    """
+    step = tile.nr * size
+    return [
+        "                if p + 1 < last_panel:",
+        "                    ahead = addr(bp) + panel_size * " + str(size),
+        "                elif last == 0:",
+        f"                    ahead = addr(pb) + (first_panel * panel_size + (k0 + depth) * {tile.nr}) * {size}",
+        "                else:",
+        f"                    ahead = addr(pb) + last_panel * panel_size * {size}",
+        f"                share = depth * {step} * {tile.mr} // nrows",
+        # With few tiles the panel itself is streamed, and the next part would only be in its way.
+        f"                share = share + 64 if nrows > {4 * tile.mr} else 0",
+    ]
+
+
+_PREFETCH = [
+    "                    for line in range(ahead, ahead + share, 64):",
+    "                        pf(ptr_u8(line), 0)",
+    "                    ahead += share",
+]
 
 
 def _pack_text(tile: Tile, b: str) -> list[str]:
