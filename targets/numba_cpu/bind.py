@@ -228,10 +228,11 @@ class _RegionBinder:
     def _fill(self, step: SymbolCall) -> None:
         tensor = self.tensor(step.output)
         elements = [evaluate(element, self.symbols) for element in step.elements]
-        info = np.iinfo(tensor.dtype)
-        span = int(info.max) - int(info.min) + 1
-        wrapped = [(element - int(info.min)) % span + int(info.min) for element in elements]
-        self.filled[step.output] = np.array(wrapped, dtype=tensor.dtype).reshape(tensor.shape)
+        if np.dtype(tensor.dtype).kind in "iu":
+            info = np.iinfo(tensor.dtype)
+            span = int(info.max) - int(info.min) + 1
+            elements = [(element - int(info.min)) % span + int(info.min) for element in elements]
+        self.filled[step.output] = np.array(elements, dtype=tensor.dtype).reshape(tensor.shape)
 
     def _descriptor(self, words: Sequence[int | Address], number: int) -> None:
         roots = self.binder.roots
