@@ -31,6 +31,7 @@ FAMILIES: dict[str, str] = {
     "scatter": f"{_KERNELS}.scatter:Scatter",
     "scatter_at": f"{_KERNELS}.scatter:ScatterAt",
     "iota": f"{_KERNELS}.fill:Iota",
+    "recurrent": f"{_KERNELS}.recurrent:Recurrent",
     "triangle": f"{_KERNELS}.fill:Triangle",
 }
 

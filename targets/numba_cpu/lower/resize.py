@@ -1,6 +1,7 @@
 """Lowering of Resize: one dim after the other, each as weighted sums of gathered positions.
 
-Positions and weights are worked out here, so shapes must be static.
+Positions and weights are worked out here, so shapes must be static; only nearest by whole factors, where each
+element just repeats, takes any shape.
 Source: https://onnx.ai/onnx/operators/onnx__Resize.html
 """
 
@@ -14,13 +15,16 @@ from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
 from accelc.targets.numba_cpu.kernels.text import VECTOR_FLOATS
 from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.dims import mul
 from accelc.targets.numba_cpu.lower.elementwise import arranged, emit_map, map_operands
-from accelc.targets.numba_cpu.lower.movement import emit_gather
+from accelc.targets.numba_cpu.lower.movement import emit_copy, emit_gather
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
-from accelc.targets.numba_cpu.program import Value
+from accelc.targets.numba_cpu.program import Value, View
 
 TABLE = LoweringTable()
 
+MAX_REPEATS = 64
+"""Largest factor that is made by repeating."""
 Taps = list[tuple[np.ndarray, np.ndarray | None]]
 """For each tap: positions in the input, and weights; one tap without weights is a plain gather."""
 
@@ -91,14 +95,21 @@ def _taps(op: Op, size: int, out: int, scale: float) -> Taps | Refusal:
 @TABLE.op("Upsample", since=7)
 @TABLE.op("Resize", since=10)
 def resize(ctx: LowerContext, op: Op) -> Refusal | None:
-    """Nearest, linear and cubic resizing of static shapes.
+    """Nearest, linear and cubic resizing of static shapes; nearest by whole factors of any shape.
 
-    Refuses: antialiasing, tf_crop_and_resize, dynamic shapes, linear and cubic of other dtypes than float32/64.
+    Refuses: antialiasing, tf_crop_and_resize, other resizing of dynamic shapes, linear and cubic of other dtypes
+    than float32/64.
     """
     x = op.inputs[0]
     dims = op.outputs[0].dims
-    if x is None or not all(isinstance(extent, int) for extent in (*x.dims, *dims)):
-        return Refusal("Resize of a dynamic shape has no kernel")
+    if x is None:
+        return Refusal("no input")
+    factors = _repeats(ctx, op if op.version >= 11 else _old(op), x)
+    if factors is not None:
+        ctx.same(op, 0, _repeat(ctx, x, factors))
+        return None
+    if not all(isinstance(extent, int) for extent in (*x.dims, *dims)):
+        return Refusal("Resize of a dynamic shape has no kernel, but for nearest by whole factors")
     if op.attrs.get("antialias", 0):
         return Refusal("antialiasing has no kernel")
     if op.attrs.get("mode", "nearest") != "nearest" and x.dtype not in VECTOR_FLOATS:
@@ -120,6 +131,42 @@ def resize(ctx: LowerContext, op: Op) -> Refusal | None:
         value = resized
     ctx.same(op, 0, value)
     return None
+
+
+def _repeats(ctx: LowerContext, op: Op, x: Value) -> list[int] | None:
+    """How often each element repeats along each dim, if that is all that the Resize does."""
+    place = op.attrs.get("coordinate_transformation_mode", "half_pixel")
+    if op.attrs.get("mode", "nearest") != "nearest" or place not in ("half_pixel", "asymmetric"):
+        return None
+    given = op.input(2)
+    scales = op.attrs["scales"] if "scales" in op.attrs else None if given is None else ctx.array(given)
+    if scales is None or np.size(scales) == 0:
+        return None
+    factors = [1] * len(x.dims)
+    axes = op.attrs.get("axes", range(len(x.dims)))
+    for axis, scale in zip(axes, np.asarray(scales, dtype=np.float64).reshape(-1), strict=True):
+        if not (scale.is_integer() and 1 <= scale <= MAX_REPEATS):
+            return None
+        factors[int(axis) % len(x.dims)] = int(scale)
+    for factor in factors:
+        # Two elements tell: the pattern of positions is the same for each.
+        found = _taps(op, 2, 2 * factor, float(factor))
+        if isinstance(found, Refusal) or not np.array_equal(found[0][0], np.arange(2 * factor) // factor):
+            return None
+    return factors
+
+
+def _repeat(ctx: LowerContext, x: Value, factors: list[int]) -> Value:
+    """Each element repeated along each dim, in the order that ``x`` lies in: one broadcasting copy."""
+    order = ctx.order_of(x) or tuple(range(len(x.dims)))
+    source = ctx.permuted(arranged(ctx, x, order), order)
+    counts = [factors[dim] for dim in order]
+    wide = [(extent, count) for extent, count in zip(source.dims, counts, strict=True)]
+    result = ctx.temp(x.dtype, [mul(extent, count) for extent, count in wide])
+    apart = ctx.reshaped(source, [part for extent, _ in wide for part in (extent, 1)])
+    target = ctx.make_view(View(result.id, "reshape"), [part for pair in wide for part in pair])
+    emit_copy(ctx, apart, target)
+    return ctx.permuted(result, [order.index(dim) for dim in range(len(order))])
 
 
 def _old(op: Op) -> Op:

@@ -34,7 +34,6 @@ REDUCTIONS: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("ReduceMin", [X4, axes(0)], {}),
     ("ReduceMin", [X4 > 0, axes(3)], {}),
     ("ReduceSumSquare", [X4, axes(3)], {}),
-    ("ReduceL1", [X4, axes(1)], {}),
     ("ReduceL2", [X4, axes(3)], {}),
     ("ReduceLogSum", [np.abs(X4), axes(3)], {}),
     ("ReduceLogSumExp", [X4 * 60, axes(3)], {}),
