@@ -105,6 +105,23 @@ def clean_dims(model: ir.Model) -> list[str]:
     return [f"dimension {old!r} is called {new}" for old, new in renamed.items()]
 
 
+def forget_invented_dims(model: ir.Model) -> None:
+    """Drop symbolic dims of computed values that no input has, so that inference says what they are.
+
+    Exporters write names such as ``unk__12`` or ``DynamicDimension.3`` for sizes that follow from the inputs;
+    a name that nothing binds would make all behind it depend on data.
+    """
+    known = {name for value in model.graph.inputs for dim in dims_of(value) or () for name in _names(dim)}
+    for node in all_nodes(model.graph):
+        if node.domain not in ("", "ai.onnx"):
+            continue  # nothing infers these: what is declared is all there is
+        for out in node.outputs:
+            dims = dims_of(out)
+            if dims is None or not any(_names(dim) - known for dim in dims):
+                continue
+            out.shape = ir.Shape([None if _names(dim) - known else dim for dim in dims])
+
+
 def _rewrite_dims(model: ir.Model, change: Callable[[str], int | str | None]) -> None:
     for _, value in all_values(model.graph):
         if value.shape is None:

@@ -16,7 +16,7 @@ from accelc.frontend.check import Checker
 from accelc.frontend.check_shapes import check_shapes
 from accelc.frontend.convert import inline_functions, pin_opset
 from accelc.frontend.external import ExternalData
-from accelc.frontend.finish import bind_dims, clean_dims, set_shapes, unique_names
+from accelc.frontend.finish import bind_dims, clean_dims, forget_invented_dims, set_shapes, unique_names
 from accelc.frontend.source import ModelSource, Source, read_source, root_cause
 from accelc.frontend.weights import put_weights, take_weights
 from accelc.ir.pass_base import Limits
@@ -100,6 +100,7 @@ def _finish(
     unique_names(model)
     bind_dims(model, dims)
     notes += [*weight_notes, *pin_notes, *set_shapes(model, shapes), *clean_dims(model)]
+    forget_invented_dims(model)
     notes += infer(model)
     return Imported(model, read.name, read.sha256, tuple(notes))
 

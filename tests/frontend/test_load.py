@@ -269,3 +269,8 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_names_that_nothing_binds_give_way_to_what_follows_from_the_inputs() -> None:
+    model = load_model("g (float[N,4] x) => (float[unk__1,unk__2] y) { y = Concat<axis = 1>(x, x) }").model
+    assert dims_of(model.graph.outputs[0]) == ("N", 8)
