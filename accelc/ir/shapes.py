@@ -45,7 +45,12 @@ def dims_of(value: ir.Value | None) -> tuple[Dim | None, ...] | None:
     """The dimensions of ``value``: ints, expressions, None where unknown; None if the rank is unknown."""
     if value is None or value.shape is None:
         return None
-    return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape.dims)
+    return tuple(dim if isinstance(dim, int) else _plain(dim.value) for dim in value.shape.dims)
+
+
+def _plain(dim: str | None) -> Dim | None:
+    """A dimension as inference writes it; a number that it computed is one."""
+    return int(dim) if dim is not None and dim.isdecimal() else dim
 
 
 def symbolic_value(value: ir.Value | None) -> tuple[Dim, ...] | None:

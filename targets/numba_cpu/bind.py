@@ -251,7 +251,7 @@ class _RegionBinder:
                 continue
             root = self.binder.roots[value]
             kind = self.program.values[root].kind
-            if kind == "temp" and root not in self.external:
+            if kind == "temp" and root not in self.external and root not in self.filled:
                 if root not in self.first:
                     self.first[root] = number
                     self.sizes[root] = _nbytes(self.tensor(root))

@@ -194,3 +194,12 @@ def test_saved_program_runs_after_moving(mlp: ir.Model, exe: CpuExecutable, tmp_
 @pytest.mark.parametrize("bits", [128, 512])
 def test_other_vector_widths(mlp: ir.Model, bits: int) -> None:
     check(mlp, {"x": rows(5)}, lower(mlp, vector_bits=bits))
+
+
+def test_kernels_read_shape_elements() -> None:
+    """Shape arithmetic that feeds a kernel has memory of its own, not the arena's."""
+    model = model_of(
+        "g (float[N,S] x) => (float[N,S] y) <int64[1] one = {1}> { "
+        "s = Shape(x) n = Gather<axis=0>(s, one) f = Cast<to=1>(n) a = Mul(x, f) b = Neg(a) y = Mul(b, f) }"
+    )
+    check(model, {"x": np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)})
