@@ -95,18 +95,17 @@ def finish(
         problem = _operand_problem(aligned, dims, axis)
         if missing < 0 or problem:
             return Refusal(f"epilogue operand {operand.name}: {problem or 'more dims than the result'}")
-        column = axis % len(dims)
-        if not dims or aligned[column] == 1:
-            kinds.append(SCALAR)
-            values.append(operand)
-            continue
-        kinds.append(VECTOR)
-        own = column - missing
         if order and missing == 0 and sum(dim != 1 for dim in aligned) > 1:
             # Pixels must have one stride: the result's own order gives it.
-            values.append(ctx.ordered(operand, order))
+            operand = ctx.ordered(operand, order)
+        column = axis % len(dims) if dims else 0
+        if not dims or aligned[column] == 1:
+            kinds.append(SCALAR)
         else:
-            values.append(operand if own in unit_dims(ctx, operand) else ctx.ordered(operand, ()))
+            kinds.append(VECTOR)
+            if column - missing not in unit_dims(ctx, operand):
+                operand = ctx.ordered(operand, ())
+        values.append(operand)
     return Finish({"epilogue": expr.to_json(), "kinds": kinds}, tuple(values))
 
 

@@ -41,6 +41,11 @@ def params(
     return {"dtype": dtype, "mr": tile.mr, "nv": tile.nv, "axis": -1, "a": "strided", "b": "packed", **more}
 
 
+def small(**more: Any) -> dict[str, Any]:
+    """Parameters with a tile that compiles fast; the others are about the full tile."""
+    return {**params(**more), "mr": 2, "nv": 1}
+
+
 def width(p: dict[str, Any], isa: Isa | None = None) -> int:
     return int(p["nv"] * (isa or Isa.host()).lanes(p["dtype"]))
 
@@ -72,7 +77,7 @@ def test_packed(m: int, k: int, n: int, threads: int) -> None:
 def test_vector_widths(bits: int) -> None:
     isa = Isa.host(bits)
     a, b, c = random(23, 70), random(70, 61, seed=1), np.full((23, 61), np.nan, np.float32)
-    p = params(isa)
+    p = params(isa) if bits == 512 else {**params(isa), "mr": 2}
     run_family(GEMM, p, [a, pack_panels(b, width(p, isa))], [c], isa)
     close(c, a.astype(np.float64) @ b)
 
@@ -109,7 +114,7 @@ def test_epilogue(m: int, k: int, n: int) -> None:
 def test_scalar_operands_by_row() -> None:
     a, b, c = random(20, 30), random(30, 33, seed=1), np.full((20, 33), np.nan, np.float32)
     rows, one = random(20, 1, seed=2), random(1, 1, seed=3)
-    p = params(epilogue=expr_bias_relu_add().to_json(), kinds=["scalar", "scalar"])
+    p = small(epilogue=expr_bias_relu_add().to_json(), kinds=["scalar", "scalar"])
     run_family(GEMM, p, [a, pack_panels(b, width(p)), rows, one], [c])
     close(c, np.maximum(a.astype(np.float64) @ b + rows, 0) + one)
 
@@ -117,7 +122,7 @@ def test_scalar_operands_by_row() -> None:
 def test_long_epilogue() -> None:
     a, b, c = random(20, 600) / 10, random(600, 33, seed=1), np.full((20, 33), np.nan, np.float32)
     bias = random(33, seed=2)
-    p = params(epilogue=expr_gelu().to_json(), kinds=["vector"])
+    p = small(epilogue=expr_gelu().to_json(), kinds=["vector"])
     run_family(GEMM, p, [a, pack_panels(b, width(p)), bias], [c])
     from math import erf
 
@@ -150,7 +155,7 @@ def test_batch_dims_run_on_where_memory_does() -> None:
 @pytest.mark.parametrize("kind", ["rows", "any"])
 def test_two_activations(kind: str) -> None:
     """B is packed by the tasks, with batch dims that broadcast both ways."""
-    p = params(b=kind)
+    p = small(b=kind)
     for shape_a, shape_b in [
         ((2, 1, 7, 300), (3, 300, 18)),
         ((1, 5), (4, 5, 40)),
@@ -169,11 +174,11 @@ def test_two_activations(kind: str) -> None:
 def test_attention_heads_need_no_copies() -> None:
     """Heads are permuted views; the result goes back into a permuted one."""
     q, k = random(2, 9, 3, 8), random(2, 11, 3, 8, seed=1)
-    p = params(b="any")
+    p = small(b="any")
     c = np.full((2, 3, 9, 11), np.nan, np.float32)
     run_family(GEMM, p, [q.transpose(0, 2, 1, 3), k.transpose(0, 2, 3, 1)], [c], threads_simulated=2)
     close(c, np.einsum("bshd,bthd->bhst", q.astype(np.float64), k))
-    p = params(b="rows")
+    p = small(b="rows")
     out = np.full((2, 9, 3, 8), np.nan, np.float32)
     run_family(GEMM, p, [c, k.transpose(0, 2, 1, 3)], [out.transpose(0, 2, 1, 3)], threads_simulated=2)
     close(out, np.einsum("bhst,bthd->bshd", c.astype(np.float64), k))
@@ -183,22 +188,22 @@ def test_attention_heads_need_no_copies() -> None:
 def test_transposed_a(m: int) -> None:
     """Rows are adjacent: exactly the rows there are may be read."""
     a, b, c = random(m, 50), random(50, 20, seed=1), np.full((m, 20), np.nan, np.float32)
-    p = params(a="columns")
+    p = {**small(a="columns"), "mr": 3}
     run_family(GEMM, p, [np.asfortranarray(a), pack_panels(b, width(p))], [c])
     close(c, a.astype(np.float64) @ b)
 
 
 def test_vectors() -> None:
     a, b, v = random(7, 20), random(20, 9, seed=1), random(20, seed=2)
-    p = params(a_vector=True)
+    p = small(a_vector=True)
     c = np.zeros(9, np.float32)
     run_family(GEMM, p, [v, pack_panels(b, width(p))], [c])
     close(c, v.astype(np.float64) @ b)
-    p = params(b="any", b_vector=True)
+    p = small(b="any", b_vector=True)
     c = np.zeros(7, np.float32)
     run_family(GEMM, p, [a, v.reshape(20, 1)], [c])
     close(c, a.astype(np.float64) @ v)
-    p = params(b="any", a_vector=True, b_vector=True)
+    p = small(b="any", a_vector=True, b_vector=True)
     c = np.zeros((), np.float32)
     run_family(GEMM, p, [v, v.reshape(20, 1)], [c])
     close(c, np.asarray(v.astype(np.float64) @ v))

@@ -166,6 +166,16 @@ def test_fused_residual() -> None:
     assert call.inplace == (3,)
 
 
+@pytest.mark.parametrize(("a", "b", "c"), [("5", "5", ""), ("4,5", "5", "4"), ("5", "5,6", "6")])
+def test_fused_epilogue_of_vectors(a: str, b: str, c: str) -> None:
+    result, shape = (f"float[{c}]", [int(s) for s in c.split(",")]) if c else ("float", [])
+    text = f"""g (float[{a}] x, float[{b}] w, {result} r) => ({result} y) {{ y = accelc.fused.add(x, w, r) }}
+        <domain: "accelc.fused", opset_import: ["": 24]>
+        add (x, w, r) => (y) {{ t = MatMul(x, w) y = Add(t, r) }}"""
+    x, w = (random(*map(int, dims.split(","))) for dims in (a, b))
+    check(text, {"x": x, "w": w, "r": random(*shape)}, {}, ["gemm"])
+
+
 def test_refusals() -> None:
     random(3, 4, 3, 3)
     assert "not constant" in refusal(
