@@ -19,6 +19,7 @@ _FILES = (
     "shape_ops",
     "indexing",
     "resize",
+    "recurrent",
 )
 
 
