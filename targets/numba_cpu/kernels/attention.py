@@ -279,9 +279,8 @@ def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
 
 
 def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
-    nr, mr = tile.nr, tile.mr
+    nr = tile.nr
     pointer = {"none": "ptr_f32", "float": "ptr_f32", "bool": "ptr_u8"}[mask]
-    visible = "row0 + i + 1 if row0 + i + 1 < keys else keys" if causal else "keys"
     out = ["", "def kernel(d, lo, hi, tid):"]
     out += [f"    {name} = get(d, {i})" for i, name in enumerate(WORDS[:-1])]
     out += [
@@ -312,7 +311,15 @@ def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         "        pq = at(ptr_f32(q), item * qb + head * qh + row0 * qs)",
         "        po = at(ptr_f32(o), item * ob + head * oh + row0 * os)",
         f"        pm = at({pointer}(mask), item * mb + head * mh + row0 * ms)",
-        "        for p in range(panels):",
+    ]
+    return out + _rows_text(tile, causal)
+
+
+def _rows_text(tile: Tile, causal: bool) -> list[str]:
+    """Scores of a task's rows, their softmax, and the product with V."""
+    nr, mr = tile.nr, tile.mr
+    visible = "row0 + i + 1 if row0 + i + 1 < keys else keys" if causal else "keys"
+    tiles = [
         "            i = 0",
         "            while i < count:",
         f"                m = count - i if count - i < {mr} else {mr}",
@@ -320,16 +327,14 @@ def _main_text(tile: Tile, mask: str, causal: bool) -> list[str]:
     arguments = (
         f"at(pq, i * qs), qs, qd, at(kp, p * depth * {nr}), depth, at(sc, i * padded + p * {nr}), padded"
     )
-    out += _dispatch(mr, arguments)
+    out = ["        for p in range(panels):", *tiles, *_dispatch(mr, arguments)]
     out += [
         "                i += m",
         "        for i in range(count):",
         f"            n = {visible}",
         "            put(sums, i, softmax(at(sc, i * padded), at(pm, i * ms), n, padded, factor))",
         f"        for p in range((width + {nr - 1}) // {nr}):",
-        "            i = 0",
-        "            while i < count:",
-        f"                m = count - i if count - i < {mr} else {mr}",
+        *tiles,
     ]
     out += _dispatch(mr, f"at(sc, i * padded), padded, 1, at(vp, p * keys * {nr}), keys, part, {nr}")
     out += [
