@@ -174,7 +174,7 @@ def pin_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
 def _convert(model: onnx.ModelProto, version: int) -> tuple[onnx.ModelProto | None, str]:
     try:
         converted = onnx.version_converter.convert_version(model, version)
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, onnx.version_converter.ConvertError) as error:
         return None, root_cause(error)
     converted.ir_version = IR_VERSION
     # The converter writes down every shape it infers; only what the model declared itself is kept.

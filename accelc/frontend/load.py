@@ -15,6 +15,7 @@ from accelc.errors import InvalidModelError
 from accelc.frontend.check import Checker
 from accelc.frontend.check_shapes import check_shapes
 from accelc.frontend.convert import inline_functions, pin_opset
+from accelc.frontend.expand import expand_functions
 from accelc.frontend.external import ExternalData
 from accelc.frontend.finish import bind_dims, clean_dims, forget_invented_dims, set_shapes, unique_names
 from accelc.frontend.source import ModelSource, Source, read_source, root_cause
@@ -88,7 +89,7 @@ def _finish(
     order = [*(t.name for t in graph.initializer), *(s.values.name for s in graph.sparse_initializer)]
     order = read.order or order
     weights, weight_notes = take_weights(read, ExternalData(read.folder, allow_links), limits)
-    inlined = inline_functions(read.proto, limits)
+    inlined = expand_functions(inline_functions(read.proto, limits), limits)
     notes += check_shapes(inlined)
     proto, pin_notes = pin_opset(inlined)
     try:
