@@ -10,6 +10,7 @@ it is lost, in static models as well.
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 import onnx_ir as ir
@@ -18,6 +19,8 @@ from accelc.ir.dims import symbols_in
 
 MAX_ELEMENTS = 1024
 """Longest shape-like tensor whose elements are tracked."""
+ELEMENTS = "accelc.elements"
+"""Metadata of an integer graph input whose elements are dims: JSON list of ints and expressions."""
 Elements = list[int | ir.SymbolicDim]
 
 
@@ -51,6 +54,8 @@ def _bound_elements(context: Any) -> None:
         if tensor is not None and tensor.size > MAX_ELEMENTS:
             return None
         known: Elements | None = get_value(self, value)
+        if known is None and (text := value.metadata_props.get(ELEMENTS)) is not None:
+            known = [item if isinstance(item, int) else ir.SymbolicDim(item) for item in json.loads(text)]
         return known
 
     context.set_symbolic_value, context.get_symbolic_value = set_bounded, get_bounded

@@ -43,9 +43,10 @@ class Value:
     Args:
         id: Index in ``Program.values``; a view's base has a smaller id.
         name: Name in the model, or a derived one for temporaries.
-        dtype: NumPy name.
+        dtype: NumPy name; ``object`` for what only host calls touch: strings, sequences, optionals, tensors of
+            unknown rank.
         dims: Logical dims: ints or expressions over the model's symbols.
-        kind: ``input``, ``output``, ``constant``, ``temp``, ``view``, or ``host`` (made by a host call).
+        kind: ``input``, ``output``, ``constant``, ``temp``, ``view``, or ``host`` (made by a host or body call).
         order: Physical order of the dims, outermost first; empty means row-major.
         view: Set exactly when kind is ``view``.
     """
@@ -77,10 +78,12 @@ class Call:
 
 @dataclass(frozen=True)
 class HostCall:
-    """One node run by the single-op reference in Python: an op without a kernel.
+    """One node run in Python, by NumPy (``kind`` is ``numpy``) or the single-op reference (``reference``).
 
-    It ends a region: its output shapes may depend on data. ``node`` is a serialized NodeProto of the given
-    opset; the last ``len(captures)`` inputs are the values that its subgraphs take from outside, by these names.
+    NumPy serves ops whose output shapes depend on data, and strings, sequences and optionals; the reference
+    serves ops without a kernel, and is a fallback. A host call ends a region. ``node`` is a serialized NodeProto
+    of the given opset; the last ``len(captures)`` inputs are the values that its subgraphs take from outside, by
+    these names.
     """
 
     node: bytes
@@ -91,6 +94,31 @@ class HostCall:
     reason: str = ""
     opset: int = 0
     captures: tuple[str, ...] = ()
+    kind: str = "reference"
+
+
+@dataclass(frozen=True)
+class BodyCall:
+    """If, Loop, Scan or SequenceMap: programs of their own, run as often as the op says. It ends a region.
+
+    Args:
+        op: The op.
+        bodies: Indexes in ``Program.bodies``: then and else, or the one body.
+        inputs: The node's inputs (-1 for an absent one), then what each body takes from outside.
+        given: How many of ``inputs`` are the node's own.
+        captures: How many values each body takes from outside; they are the last inputs of its program.
+        outputs: The node's outputs, -1 for one that nobody wants.
+        params: ``num_scan_inputs``, axes and directions of a Scan.
+    """
+
+    op: str
+    bodies: tuple[int, ...]
+    inputs: tuple[int, ...]
+    given: int
+    captures: tuple[int, ...]
+    outputs: tuple[int, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    origin: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,30 +129,46 @@ class SymbolCall:
     output: int
 
 
+Step = Call | HostCall | BodyCall | SymbolCall
+
+
 @dataclass
 class Program:
-    """Steps in order over values. Steps between two host calls form a region, planned once its shapes are known."""
+    """Steps in order over values. Steps between host or body calls form a region, planned once its shapes are known."""
 
     values: list[Value] = field(default_factory=list)
-    steps: list[Call | HostCall | SymbolCall] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     output_names: list[str] = field(default_factory=list)
     constants: dict[int, np.ndarray] = field(default_factory=dict)
     packed: set[int] = field(default_factory=set)
     """Constants in a kernel's own layout; the others are row-major tensors of the model."""
+    strings: dict[int, np.ndarray] = field(default_factory=dict)
+    """Constants of dtype ``object``: arrays of str."""
+    steering: dict[int, Dims] = field(default_factory=dict)
+    """Integer inputs that steer shapes: their elements as dims; names among them are bound by the values given."""
+    bodies: list[Program] = field(default_factory=list)
+    """Programs of the body calls; each has values, steps and constants of its own."""
 
-    def regions(self) -> list[list[Call | SymbolCall] | HostCall]:
-        """Steps grouped: runs of kernel calls, and host calls alone."""
-        regions: list[list[Call | SymbolCall] | HostCall] = []
+    def regions(self) -> list[list[Call | SymbolCall] | HostCall | BodyCall]:
+        """Steps grouped: runs of kernel calls, and host and body calls alone."""
+        regions: list[list[Call | SymbolCall] | HostCall | BodyCall] = []
         for step in self.steps:
-            if isinstance(step, HostCall):
+            if isinstance(step, HostCall | BodyCall):
                 regions.append(step)
             elif regions and isinstance(regions[-1], list):
                 regions[-1].append(step)
             else:
                 regions.append([step])
         return regions
+
+    def programs(self) -> list[Program]:
+        """This program and those of its body calls, at any depth, outer ones first."""
+        found = [self]
+        for program in found:  # grows while it is walked
+            found.extend(program.bodies)
+        return found
 
     def root(self, value: int) -> int:
         """The value whose storage holds ``value``."""

@@ -26,9 +26,8 @@ class NumbaCpu(Target):
             FallbackError: ``strict``, and an op has no kernel.
             LoweringError: A node can neither be compiled nor run on the reference.
         """
-        from accelc.targets.numba_cpu.kernel_store import KernelStore
-
         from accelc.targets.numba_cpu.executable import CpuExecutable
+        from accelc.targets.numba_cpu.kernel_store import KernelStore
         from accelc.targets.numba_cpu.lower.graph import lower_graph
         from accelc.targets.numba_cpu.lower.tables import table
 
@@ -45,15 +44,12 @@ class NumbaCpu(Target):
                 fix="compile without --strict to run them on the reference",
             )
         store = KernelStore(options.cache_dir, isa, options.progress)
-        exe = CpuExecutable(lowered.program, isa, store, options)
-        exe.fallbacks = tuple(f"{name} ({op}): {reason}" for name, op, reason in lowered.fallbacks)
-        return exe
+        return CpuExecutable(lowered.program, isa, store, options)
 
     def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> Executable:
         """Load an artifact; kernels that this machine's cache lacks are compiled again."""
-        from accelc.targets.numba_cpu.kernel_store import KernelStore
-
         from accelc.targets.numba_cpu.executable import CpuExecutable
+        from accelc.targets.numba_cpu.kernel_store import KernelStore
         from accelc.targets.numba_cpu.saved import read
 
         payload = manifest["payload"]
@@ -68,15 +64,7 @@ class NumbaCpu(Target):
             )
         program = read(folder)
         store = KernelStore(options.cache_dir, isa, options.progress)
-        exe = CpuExecutable(program, isa, store, options)
-        from accelc.targets.numba_cpu.program import HostCall
-
-        exe.fallbacks = tuple(
-            f"{', '.join(step.origin)} ({step.op}): {step.reason}"
-            for step in program.steps
-            if isinstance(step, HostCall)
-        )
-        return exe
+        return CpuExecutable(program, isa, store, options)
 
     def ops(self) -> Sequence[Support]:
         """Ops with a kernel."""

@@ -35,7 +35,7 @@ def _plain(attr: ir.Attr) -> Any:
 
 
 def constant_array(node: ir.Node) -> np.ndarray | None:
-    """The array of a Constant node, whichever attribute holds it; None if it is a string or sparse constant."""
+    """The array of a Constant node, whichever attribute holds it; None if it is sparse."""
     attrs = attributes(node)
     if "value" in attrs:
         return np.asarray(attrs["value"])
@@ -44,6 +44,8 @@ def constant_array(node: ir.Node) -> np.ndarray | None:
         ("value_ints", np.int64),
         ("value_float", np.float32),
         ("value_floats", np.float32),
+        ("value_string", object),
+        ("value_strings", object),
     ):
         if name in attrs:
             return np.asarray(attrs[name], dtype=dtype)

@@ -98,6 +98,23 @@ class LowerContext:
         self._arrays[value.id] = array
         return value
 
+    def any_constant(self, array: np.ndarray, name: str) -> Value:
+        """A constant of the model, strings included: those are for host calls alone."""
+        if array.dtype.kind not in "OUS":
+            return self.model_constant(array, name)
+        value = self._value(name, "object", (), "constant")
+        text = [
+            item.decode("utf-8", "surrogateescape") if isinstance(item, bytes) else str(item)
+            for item in array.flat
+        ]
+        self.program.strings[value.id] = np.array(text, dtype=object).reshape(array.shape)
+        return value
+
+    def steer(self, value: Value, elements: Dims) -> None:
+        """Say that the elements of an integer input are known before shapes are planned."""
+        self._symbols[value.id] = elements
+        self.program.steering[value.id] = elements
+
     def out(self, op: Op, i: int = 0, order: Sequence[int] = ()) -> Value:
         """Storage for output ``i`` of ``op``, its dims in the given physical order."""
         spec = op.outputs[i]

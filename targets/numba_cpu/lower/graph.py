@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
-from accelc.errors import LoweringError, UnsupportedError
+from accelc.errors import LoweringError
 from accelc.ir import shapes
 from accelc.ir.inline import inline_all
 from accelc.ir.pass_base import Refusal, node_name
+from accelc.targets.numba_cpu.body_run import OPS
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.expr import Expr, substitute
 from accelc.targets.numba_cpu.lower.attributes import attributes, constant_array, dtype_name
 from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.control import control_call, steering_elements
 from accelc.targets.numba_cpu.lower.elementwise import ELEMENTWISE, emit_cluster
 from accelc.targets.numba_cpu.lower.fused import Body, Source, Stage, read_body
-from accelc.targets.numba_cpu.lower.host import host_call
+from accelc.targets.numba_cpu.lower.host import host_call, tensor_dtype
+from accelc.targets.numba_cpu.lower.outputs import emit_outputs, pruned
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op, OutSpec
-from accelc.targets.numba_cpu.program import Dims, Program, Value
+from accelc.targets.numba_cpu.program import BodyCall, Dims, HostCall, Program, Value
 
 FUSED = "accelc.fused"
 
@@ -39,20 +42,37 @@ def lower_graph(model: ir.Model, table: LoweringTable, isa: Isa) -> Lowered:
     Raises LoweringError listing every node that can neither be compiled nor run on the reference.
     """
     _inline(model, _unreadable(model, table))
-    while True:
-        shapes.infer(model)
-        walk = _Walk(model, table, isa)
-        walk.run()
-        if not walk.refused_clusters:
-            break
-        _inline(model, walk.refused_clusters)
+    walk = walk_model(model, table, isa)
     if walk.impossible:
         raise LoweringError(
             f"target 'cpu' cannot lower {len(walk.impossible)} node(s)",
             where=[f"node {name} ({op})" for name, op, _ in walk.impossible[:20]],
             why="; ".join(sorted({reason for _, _, reason in walk.impossible})),
         )
-    return Lowered(_pruned(walk.ctx.program), walk.fallbacks)
+    return Lowered(pruned(walk.ctx.program), walk.fallbacks)
+
+
+def walk_model(
+    model: ir.Model,
+    table: LoweringTable,
+    isa: Isa,
+    *,
+    is_body: bool = False,
+    constants: Mapping[ir.Value, np.ndarray] | None = None,
+) -> Walk:
+    """The walk over a model whose clusters all have a kernel; the others were inlined on the way.
+
+    Bodies of control flow are walked in turn (see lower.control); the import bounds how deep they nest.
+    """
+    while True:
+        shapes.infer(model)
+        walk = Walk(model, table, isa, is_body=is_body)
+        for value, array in (constants or {}).items():  # the same memory as outside
+            walk.values[value] = walk.ctx.any_constant(array, str(value.name))
+        walk.run()
+        if not walk.refused_clusters:
+            return walk
+        _inline(model, walk.refused_clusters)
 
 
 def _unreadable(model: ir.Model, table: LoweringTable) -> set[tuple[str, str, str]]:
@@ -72,10 +92,14 @@ def _inline(model: ir.Model, functions: set[tuple[str, str, str]]) -> None:
         inline_all(model, only=functions)
 
 
-class _Walk:
-    def __init__(self, model: ir.Model, table: LoweringTable, isa: Isa) -> None:
+class Walk:
+    """One pass over a graph, node by node."""
+
+    def __init__(self, model: ir.Model, table: LoweringTable, isa: Isa, *, is_body: bool = False) -> None:
         self.model = model
         self.table = table
+        self.isa = isa
+        self.is_body = is_body
         self.ctx = LowerContext(isa)
         self.values: dict[ir.Value, Value] = {}
         self.bound: set[str] = set()
@@ -85,6 +109,7 @@ class _Walk:
         self.bodies: dict[tuple[object, ...], Body | Refusal] = {}
 
     def run(self) -> None:
+        """Lower every node; what could not be is in ``impossible`` and ``refused_clusters``."""
         graph = self.model.graph
         for value in graph.inputs:
             self._input(value)
@@ -92,18 +117,13 @@ class _Walk:
             self.ctx.origin = origin_of(node)
             self._node(node)
         if not self.refused_clusters and not self.impossible:
-            self._outputs()
+            outputs = [(str(value.name), self.value(value)) for value in graph.outputs]
+            emit_outputs(self.ctx, outputs, is_body=self.is_body)
 
     # ------------------------------------------------------------------ values
     def _input(self, value: ir.Value) -> None:
-        dtype = dtype_name(value.dtype)
-        if dtype is None or value.shape is None:
-            raise UnsupportedError(
-                f"target 'cpu' needs a tensor of known rank and numeric dtype for input '{value.name}'",
-                where=f"input {value.name}",
-                why=f"it is {value.type} {value.shape}",
-            )
-        dims = self._dims(value)
+        dtype = tensor_dtype(value)
+        dims = self.dims(value) if dtype != "object" else ()
         for dim in dims:
             self.bound |= shapes.symbols_in(dim)
         made = Value(len(self.ctx.program.values), str(value.name), dtype, dims, "input")
@@ -111,9 +131,13 @@ class _Walk:
         self.ctx.program.inputs.append(made.id)
         self.ctx.by_name[made.name] = made
         self.values[value] = made
+        elements = steering_elements(value)
+        if elements is not None:
+            self.ctx.steer(made, elements)
+            self.bound |= {name for element in elements for name in shapes.symbols_in(element)}
 
-    def _dims(self, value: ir.Value) -> Dims:
-        """Dims with a fresh symbol for each one that inference does not know."""
+    def dims(self, value: ir.Value) -> Dims:
+        """Dims of a value with a fresh symbol for each one that inference does not know."""
         known = shapes.dims_of(value) or ()
         return tuple(
             dim if dim is not None else f"_{len(self.ctx.program.values)}_{axis}"
@@ -128,10 +152,11 @@ class _Walk:
                 raise LoweringError(
                     f"value '{value.name}' is used before it is made", why="the graph was not sorted"
                 )
-            self.values[value] = self.ctx.model_constant(tensor.numpy(), str(value.name))
+            self.values[value] = self.ctx.any_constant(tensor.numpy(), str(value.name))
         return self.values[value]
 
     def source(self, source: Source, call: ir.Node) -> Value:
+        """An operand of a fused op: of its call, or a constant of its body."""
         if isinstance(source, int):
             operand = call.inputs[source]
             assert operand is not None  # fused calls have no absent operands
@@ -146,10 +171,11 @@ class _Walk:
                 self.impossible.append(
                     (node_name(node), node.op_type, "constants of this type have no kernel")
                 )
+                self._placeholder(node.outputs[0])
                 return
-            self.values[node.outputs[0]] = self.ctx.model_constant(array, str(node.outputs[0].name))
+            self.values[node.outputs[0]] = self.ctx.any_constant(array, str(node.outputs[0].name))
             return
-        if self._symbolic(node):
+        if self._symbolic(node) or (node.domain == "" and node.op_type in OPS and self._control(node)):
             return
         specs = self._specs(node)
         reason = self._why_not(specs) if specs is not None else "its output's dtype or rank is not known"
@@ -193,7 +219,7 @@ class _Walk:
             dtype = dtype_name(output.dtype)
             if dtype is None or output.shape is None:
                 return None
-            specs.append(OutSpec(str(output.name), dtype, self._dims(output)))
+            specs.append(OutSpec(str(output.name), dtype, self.dims(output)))
         return tuple(specs)
 
     def _why_not(self, specs: Sequence[OutSpec]) -> str | None:
@@ -217,6 +243,8 @@ class _Walk:
         ):
             return Refusal("subgraphs run on the reference")
         inputs = tuple(None if value is None else self.value(value) for value in node.inputs)
+        if any(value is not None and value.dtype == "object" for value in inputs):
+            return Refusal("an operand is no tensor of known rank and numeric dtype")
         return rule(
             self.ctx,
             Op(node.op_type, node.domain, version, inputs, specs, attributes(node), self.ctx.origin),
@@ -225,6 +253,8 @@ class _Walk:
     def _lower_fused(self, node: ir.Node, specs: tuple[OutSpec, ...]) -> Refusal | None:
         function = self.model.functions[node.op_identifier()]
         operands = [self.value(value) for value in node.inputs if value is not None]
+        if any(operand.dtype == "object" for operand in operands):
+            return Refusal("an operand is no tensor of known rank and numeric dtype")
         key = (node.op_identifier(), *(operand.dtype for operand in operands))
         if key not in self.bodies:
             self.bodies[key] = read_body(function, [operand.dtype for operand in operands], ELEMENTWISE)
@@ -286,56 +316,35 @@ class _Walk:
 
     def _placeholder(self, output: ir.Value) -> None:
         dtype = dtype_name(output.dtype) or "float32"
-        self.values[output] = self.ctx.temp(dtype, self._dims(output), (), str(output.name))
+        self.values[output] = self.ctx.temp(dtype, self.dims(output), (), str(output.name))
+
+    def _control(self, node: ir.Node) -> bool:
+        """A body call, its bodies lowered to programs; False if they cannot be, and the reference must do."""
+        made = control_call(self, node)
+        if isinstance(made, Refusal):
+            return False
+        self._made(node, made)
+        return True
 
     def _host(self, node: ir.Node, reason: str) -> None:
         name = node_name(node)
-        call = host_call(self.ctx, node, self.value, self._dims, self.model.opset_imports, reason)
+        call = host_call(self.ctx, node, self.value, self.dims, self.model.opset_imports, reason)
         if isinstance(call, Refusal):
             self.impossible.append((name, node.op_type, call.why))
             for output in node.outputs:
                 self._placeholder(output)
             return
-        self.fallbacks.append((name, node.op_type, reason))
+        if call.kind == "reference":
+            self.fallbacks.append((name, node.op_type, reason))
+        self._made(node, call)
+
+    def _made(self, node: ir.Node, call: HostCall | BodyCall) -> None:
+        """Take in a call and the values that it makes; symbols in their shapes are known behind it."""
         self.ctx.program.steps.append(call)
-        for output, made in zip((o for o in node.outputs if o.name), call.outputs, strict=True):
-            self.values[output] = self.ctx.program.values[made]
-            for dim in self.values[output].dims:
-                if isinstance(dim, str) and dim.isidentifier():
-                    self.bound.add(dim)
-
-    # ------------------------------------------------------------------ outputs
-    def _outputs(self) -> None:
-        """Every graph output gets storage of its own, row-major, that no other output shares."""
-        program = self.ctx.program
-        taken: set[int] = set()
-        for value in self.model.graph.outputs:
-            found = self.value(value)
-            root = program.values[program.root(found.id)]
-            own = (
-                root.kind == "temp"
-                and root.id not in taken
-                and self.ctx.is_dense(found)
-                and self.ctx.is_dense(root)
-                and not _sliced(program, found)
-            )
-            if not own:
-                copy = self.ctx.temp(found.dtype, found.dims, (), str(value.name))
-                self.ctx.origin = ()
-                self.ctx.emit("copy", self.ctx.copy_params(found.dtype), [found], [copy])
-                found = root = copy
-            taken.add(root.id)
-            program.values[root.id] = Value(root.id, root.name, root.dtype, root.dims, "output", root.order)
-            program.outputs.append(found.id)
-            program.output_names.append(str(value.name))
-
-
-def _sliced(program: Program, value: Value) -> bool:
-    while value.view is not None:
-        if value.view.kind == "slice":
-            return True
-        value = program.values[value.view.base]
-    return False
+        for output in node.outputs:
+            if output.name:
+                made = self.values[output] = self.ctx.by_name[str(output.name)]
+                self.bound.update(dim for dim in made.dims if shapes.is_symbol(dim) and isinstance(dim, str))
 
 
 def _full_operand(values: Sequence[Value]) -> int | None:
@@ -347,22 +356,6 @@ def _full_operand(values: Sequence[Value]) -> int | None:
         ):
             return i
     return None
-
-
-def _pruned(program: Program) -> Program:
-    """Without steps and constants that no output needs."""
-    needed = {program.root(value) for value in program.outputs}
-    kept = []
-    for step in reversed(program.steps):
-        outputs = (step.output,) if not hasattr(step, "outputs") else step.outputs
-        if not any(program.root(value) in needed for value in outputs if value >= 0):
-            continue
-        kept.append(step)
-        needed |= {program.root(value) for value in getattr(step, "inputs", ()) if value >= 0}
-    program.steps = kept[::-1]
-    program.constants = {i: array for i, array in program.constants.items() if i in needed}
-    program.packed &= set(program.constants)
-    return program
 
 
 def origin_of(node: ir.Node) -> tuple[str, ...]:

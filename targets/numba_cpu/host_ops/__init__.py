@@ -1,0 +1,20 @@
+"""Ops that run on the host in NumPy: their output shapes depend on data, or no kernel can hold their values.
+
+A host op takes the node's inputs (None for an absent one) and its attributes, and gives the outputs in order.
+Strings are object arrays of str, sequences are lists, an empty optional is None.
+"""
+
+from __future__ import annotations
+
+from accelc.targets.numba_cpu.host_ops import data_dependent, sequences, shaping, strings
+from accelc.targets.numba_cpu.host_ops.base import HostOp
+
+HOST_OPS: dict[tuple[str, str], HostOp] = {
+    **data_dependent.OPS,
+    **sequences.OPS,
+    **shaping.OPS,
+    **strings.OPS,
+}
+"""Host ops by (domain, op)."""
+
+__all__ = ["HOST_OPS", "HostOp"]
