@@ -32,6 +32,7 @@ FAMILIES: dict[str, str] = {
     "scatter_at": f"{_KERNELS}.scatter:ScatterAt",
     "iota": f"{_KERNELS}.fill:Iota",
     "recurrent": f"{_KERNELS}.recurrent:Recurrent",
+    "integer_matmul": f"{_KERNELS}.integer_matmul:IntegerMatmul",
     "triangle": f"{_KERNELS}.fill:Triangle",
 }
 

@@ -15,6 +15,8 @@ from accelc.targets.numba_cpu.kernels.tiles import choose_tile
 from accelc.targets.numba_cpu.kernels.winograd import pack_winograd
 from accelc.targets.numba_cpu.lower import dims as arith
 from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.narrow import also_narrow
+from accelc.targets.numba_cpu.lower.pack_weights import packed_depthwise, packed_panels
 from accelc.targets.numba_cpu.lower.products import (
     Finish,
     check_dtype,
@@ -31,11 +33,12 @@ TABLE = LoweringTable()
 
 
 @TABLE.op("Conv", since=1, fuses=True)
+@also_narrow
 def conv(ctx: LowerContext, op: Op) -> Refusal | None:
     """Convolution, grouped and depthwise ones included.
 
-    Shapes: X ``[N, C, spatial...]`` (1 to 3 spatial dims), W ``[OC, C/group, kernel...]`` constant, B ``[OC]``.
-    Dtypes: float32, float64. The result is channels-last in memory.
+    Shapes: X ``[N, C, spatial...]`` (1 to 3 spatial dims), W ``[OC, C/group, kernel...]``, B ``[OC]``.
+    Dtypes: float32, float64; float16 and bfloat16 in float32. The result is channels-last in memory.
     Source: https://onnx.ai/onnx/operators/onnx__Conv.html
     """
     dtype = check_dtype(op)
@@ -45,26 +48,27 @@ def conv(ctx: LowerContext, op: Op) -> Refusal | None:
     assert x is not None
     assert weight is not None
     array = ctx.array(weight)
-    if array is None:
-        return Refusal("Conv with weights that are not constant")
+    shape = tuple(extent for extent in weight.dims if isinstance(extent, int))
+    if len(shape) != len(weight.dims):
+        return Refusal("Conv with weights of a shape that is not known at compile time")
     rank = len(x.dims) - 2
     if not 1 <= rank <= MAX_SPATIAL:
         return Refusal(f"Conv with {rank} spatial dims: kernels take 1 to {MAX_SPATIAL}")
-    window = _window(op, x, array.shape[2:])
+    window = _window(op, x, shape[2:])
     if isinstance(window, Refusal):
         return window
     order = (0, *range(2, rank + 2), 1)
     added: tuple[Value, ...] = ()
     if bias is not None:
-        added = (ctx.reshaped(bias, (1, int(array.shape[0]), *(1,) * rank)),)
+        added = (ctx.reshaped(bias, (1, shape[0], *(1,) * rank)),)
     end = finish(ctx, op, dtype, 1, order, scaled_sum(dtype, 1.0, 1.0 if added else None), added)
     if isinstance(end, Refusal):
         return end
     groups = int(op.attrs.get("group", 1))
-    if groups > 1 and groups == array.shape[0] and array.shape[1] == 1 and rank <= 2:
+    if groups > 1 and groups == shape[0] and shape[1] == 1 and rank <= 2:
         _depthwise(ctx, op, x, array, window, order, end)
     else:
-        _dense(ctx, op, x, array, window, order, end, groups)
+        _dense(ctx, op, x, array, shape, window, order, end, groups)
     return None
 
 
@@ -137,7 +141,8 @@ def _dense(
     ctx: LowerContext,
     op: Op,
     x: Value,
-    array: np.ndarray,
+    array: np.ndarray | None,
+    shape: tuple[int, ...],
     window: _Window,
     order: Sequence[int],
     end: Finish,
@@ -145,15 +150,17 @@ def _dense(
 ) -> None:
     """An implicit matrix product, grouped or not."""
     dtype = op.outputs[0].dtype
-    outputs = int(array.shape[0])
+    outputs = shape[0]
     tile = choose_tile(ctx.isa, dtype, outputs // groups)
     params: dict[str, Any] = {"dtype": dtype, "mr": tile.mr, "nv": tile.nv, **end.params}
-    name = op.inputs[1].name if op.inputs[1] is not None else "weight"
+    weight = op.inputs[1]
+    assert weight is not None
     plain = groups == 1 and all(step == 1 for step in (*window.strides, *window.dilations))
     m = choose_filtering(
-        op.outputs[0].dims, int(array.shape[1]), window.kernel, plain and dtype == "float32", tile.lanes
+        op.outputs[0].dims, shape[1], window.kernel, plain and dtype == "float32", tile.lanes
     )
-    if m is not None:
+    panels: np.ndarray | None = None
+    if m is not None and array is not None:
         panels = pack_winograd(array, m, tile.nr)
         params["m"] = m
         height, width = op.outputs[0].dims[2:]
@@ -162,16 +169,21 @@ def _dense(
         source = _padded(ctx, x, window, order, (-(-height // m) * m + 2, -(-width // m) * m + 2))
         family = "winograd"
     elif window.pointwise and groups == 1:
-        panels = pack_panels(array.reshape(outputs, -1).T, tile.nr)
+        if array is not None:
+            panels = pack_panels(array.reshape(outputs, -1).T, tile.nr)
         params |= {"axis": 1, "a": "strided", "b": "packed"}
         source = x if 1 in unit_dims(ctx, x) else ctx.ordered(x, order)
         family = "gemm"
     else:
-        panels = pack_convolution(array, groups, tile.nr)
+        if array is not None:
+            panels = pack_convolution(array, groups, tile.nr)
         params |= {"groups": groups, **window.params()}
         source = _padded(ctx, x, window, order)
         family = "conv"
-    packed = ctx.constant(panels, f"{name}.packed")
+    if panels is None:
+        packed = packed_panels(ctx, weight, shape, groups, tile.nr)
+    else:
+        packed = ctx.constant(panels, f"{weight.name}.packed")
     out = ctx.out(op, 0, order)
     ctx.emit(
         family,
@@ -183,12 +195,22 @@ def _dense(
 
 
 def _depthwise(
-    ctx: LowerContext, op: Op, x: Value, array: np.ndarray, window: _Window, order: Sequence[int], end: Finish
+    ctx: LowerContext,
+    op: Op,
+    x: Value,
+    array: np.ndarray | None,
+    window: _Window,
+    order: Sequence[int],
+    end: Finish,
 ) -> None:
     """One filter for each channel: vectors run over channels."""
     source = x if 1 in unit_dims(ctx, x) else ctx.ordered(x, order)
-    name = op.inputs[1].name if op.inputs[1] is not None else "weight"
-    packed = ctx.constant(pack_depthwise(array), f"{name}.packed")
+    weight = op.inputs[1]
+    assert weight is not None
+    if array is None:
+        packed = packed_depthwise(ctx, weight, [int(extent) for extent in weight.dims])
+    else:
+        packed = ctx.constant(pack_depthwise(array), f"{weight.name}.packed")
     params = {"dtype": op.outputs[0].dtype, "pads": window.before, **window.params(), **end.params}
     out = ctx.out(op, 0, order)
     ctx.emit(

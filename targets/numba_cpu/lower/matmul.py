@@ -10,6 +10,8 @@ from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.packing import pack_panels
 from accelc.targets.numba_cpu.kernels.tiles import choose_tile
 from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.integer_products import integer_gemm, integer_matmul, is_integer
+from accelc.targets.numba_cpu.lower.narrow import also_narrow
 from accelc.targets.numba_cpu.lower.products import check_dtype, finish, inplace, scaled_sum, unit_dims
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.program import Value
@@ -18,12 +20,16 @@ TABLE = LoweringTable()
 
 
 @TABLE.op("MatMul", since=1, fuses=True)
+@also_narrow
 def matmul(ctx: LowerContext, op: Op) -> Refusal | None:
     """A @ B as NumPy's matmul: batch dims broadcast, vectors allowed.
 
-    Shapes: A ``[..., M, K]`` or ``[K]``, B ``[..., K, N]`` or ``[K]``. Dtypes: float32, float64.
+    Shapes: A ``[..., M, K]`` or ``[K]``, B ``[..., K, N]`` or ``[K]``.
+    Dtypes: float32, float64; float16 and bfloat16 in float32; integers.
     Source: https://onnx.ai/onnx/operators/onnx__MatMul.html
     """
+    if is_integer(op):
+        return integer_matmul(ctx, op)
     dtype = check_dtype(op)
     if isinstance(dtype, Refusal):
         return dtype
@@ -39,13 +45,16 @@ def matmul(ctx: LowerContext, op: Op) -> Refusal | None:
 
 
 @TABLE.op("Gemm", since=7, fuses=True)
+@also_narrow
 def gemm(ctx: LowerContext, op: Op) -> Refusal | None:
     """Alpha * A' @ B' + beta * C.
 
     Shapes: A ``[M, K]`` (``[K, M]`` if transA), B ``[K, N]`` (``[N, K]`` if transB), C broadcast to ``[M, N]``.
-    Dtypes: float32, float64. With ``beta`` 0 nothing of C is read.
+    Dtypes: float32, float64; float16 and bfloat16 in float32; integers. With ``beta`` 0 nothing of C is read.
     Source: https://onnx.ai/onnx/operators/onnx__Gemm.html
     """
+    if is_integer(op):
+        return integer_gemm(ctx, op)
     dtype = check_dtype(op)
     if isinstance(dtype, Refusal):
         return dtype

@@ -20,6 +20,8 @@ _FILES = (
     "indexing",
     "resize",
     "recurrent",
+    "quantize",
+    "quantized_products",
 )
 
 
