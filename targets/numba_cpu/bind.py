@@ -123,6 +123,7 @@ class _RegionBinder:
         self.program = binder.program
         self.symbols = symbols
         self.external = external
+        self.extents: dict[str, int] = {}
         self.tensors: dict[int, Tensor] = {}
         self.words: list[int] = []
         self.addresses: list[tuple[int, int, int]] = []  # word, buffer key, byte offset
@@ -221,8 +222,14 @@ class _RegionBinder:
 
     def shape(self, value: Value) -> tuple[int, ...]:
         """Concrete dims of a value."""
-        symbols = self.symbols
-        return tuple([dim if isinstance(dim, int) else evaluate(dim, symbols) for dim in value.dims])
+        return tuple([dim if isinstance(dim, int) else self._extent(dim) for dim in value.dims])
+
+    def _extent(self, dim: str) -> int:
+        """An expression's number; few different ones occur in a program, and exact arithmetic takes a while."""
+        known = self.extents.get(dim)
+        if known is None:
+            known = self.extents[dim] = evaluate(dim, self.symbols)
+        return known
 
     # ------------------------------------------------------------------ steps
     def _fill(self, step: SymbolCall) -> None:
