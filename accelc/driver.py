@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from accelc import artifact
-from accelc.errors import ArtifactError, LimitError, UsageError
+from accelc.errors import AccelcError, ArtifactError, FallbackError, LimitError, UnsupportedError, UsageError
 from accelc.ir.pass_base import Limits, Pass, PassContext, count_nodes
 from accelc.pipeline import Pipeline, run_passes
 from accelc.reference import Source, evaluate_node
 from accelc.request import Progress, Request
+from accelc.specialise import SpecialisingExecutable, steering_inputs
 from accelc.summary import describe_result, manifest_facts, model_facts
 from accelc.target import CompileInfo, Executable, Target, TargetOptions, Verification
 from accelc.verification import check, prepare, raise_if_failed
@@ -214,39 +215,76 @@ def run_request(request: Request, *, raise_on_mismatch: bool = True) -> Executab
 
 
 def _build(request: Request, target: Target, imported: Imported, clock: _Clock) -> Executable:
-    """Passes and lowering."""
+    """Passes and lowering; a program for each set of values where small inputs steer what has no kernel."""
+    from accelc.passes import resolve
+
+    facts = model_facts(imported.model)
+    steering = steering_inputs(imported.model)
+    source = imported.model.clone() if steering else imported.model
+    general: Executable | None = None
+    refusal: AccelcError | None = None
+    try:
+        exe = general = _compile_model(request, target, imported.model, clock, facts)
+    except (UnsupportedError, FallbackError) as error:
+        if not steering:
+            raise
+        refusal = error
+    if steering and (general is None or general.fallbacks):
+        quiet = replace(request, print_ir_after=(), progress=None)
+
+        def build(model: ir.Model) -> Executable:
+            return _compile_model(quiet, target, model)
+
+        exe = SpecialisingExecutable(source, steering, build, general, refusal, target.name)
+        exe.trace = general.trace if general is not None else exe.trace
+    exe.verification = Verification("off")
+    exe.info = CompileInfo(
+        imported.name,
+        imported.sha256,
+        tuple(str(resolve(step)) for step in request.steps()),
+        manifest_facts(exe, facts),
+    )
+    return exe
+
+
+def _compile_model(
+    request: Request,
+    target: Target,
+    model: ir.Model,
+    clock: _Clock | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Executable:
+    """Run the passes over ``model`` and lower it; ``clock`` and ``facts`` are told how it went."""
     from accelc.passes import resolve
 
     passes = [resolve(step) for step in request.steps()]
-    facts = model_facts(imported.model)
     ctx = PassContext(
         limits=request.limits,
         evaluator=evaluate_node,
         cost=target.cost(),
         max_rewrites=request.max_rewrites,
-        deadline=clock.deadline,
+        deadline=clock.deadline if clock is not None else None,
     )
     ctx.progress = lambda name: request.tell(f"pass {name}", len(ctx.trace.records), len(passes))
     model = run_passes(
         passes,
-        imported.model,
+        model,
         ctx,
         verify_each=request.verify_each,
         print_after=tuple(request.print_ir_after),
         emit=(request.emit or _print_text) if request.print_ir_after else None,
         dump_on_error=request.dump_on_error,
     )
-    facts["nodes"]["after"] = count_nodes(model)
-    clock.stage("passes")
+    if facts is not None:
+        facts["nodes"]["after"] = count_nodes(model)
+    if clock is not None:
+        clock.stage("passes")
     request.tell(f"lower for {target.name}")
     exe = target.lower(model, request.target_options())
-    clock.stage("lower")
+    if clock is not None:
+        clock.stage("lower")
     exe.trace = ctx.trace
-    exe.verification = Verification("off")
     exe.model = exe.model if exe.model is not None else model
-    exe.info = CompileInfo(
-        imported.name, imported.sha256, tuple(str(p) for p in passes), manifest_facts(exe, facts)
-    )
     return exe
 
 
