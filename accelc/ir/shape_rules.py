@@ -16,6 +16,7 @@ from typing import Any
 import onnx_ir as ir
 
 from accelc.ir.dims import symbols_in
+from accelc.ir.slice_rule import correct_slice
 
 MAX_ELEMENTS = 1024
 """Longest shape-like tensor whose elements are tracked."""
@@ -31,7 +32,8 @@ def install() -> None:
 
     _bound_elements(ShapeInferenceContext)
     registry.collect()
-    for op_type, rule in (("ConstantOfShape", _constant_of_shape), ("Equal", _equal), ("Where", _where)):
+    added = {"ConstantOfShape": _constant_of_shape, "Equal": _equal, "Where": _where, "Slice": correct_slice}
+    for op_type, rule in added.items():
         for since in registry.version_boundaries("", op_type):
             inner = registry.get("", op_type, version=since)
             registry.register("", op_type, since_version=since)(_then(inner, rule))
