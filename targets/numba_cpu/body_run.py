@@ -7,6 +7,7 @@ they are, and nothing is planned again while shapes repeat.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,6 +86,8 @@ def _run_loop(step: BodyCall, body: Body, own: list[Any], outer: list[Any]) -> l
 def _run_scan(step: BodyCall, body: Body, own: list[Any], outer: list[Any]) -> list[Any]:
     """One iteration per element along the scanned axes; results are stacked along theirs."""
     params = step.params
+    if params.get("batched"):
+        return _run_batched_scan(step, body, own, outer)
     scanned = int(params["num_scan_inputs"])
     states = len(own) - scanned
     sources = []
@@ -110,6 +113,26 @@ def _run_scan(step: BodyCall, body: Body, own: list[Any], outer: list[Any]) -> l
         axis = _axis(params, "scan_output_axes", i, rank)
         stacked.append(_stack(scan, body, states + i, axis))
     return carried + stacked
+
+
+def _run_batched_scan(step: BodyCall, body: Body, own: list[Any], outer: list[Any]) -> list[Any]:
+    """Scan of opset 8: sample by sample, each as long as the first input says; zeros behind the end."""
+    lengths, *operands = own
+    states = len(operands) - int(step.params["num_scan_inputs"])
+    batch, longest = operands[-1].shape[:2]
+    ends = [longest] * batch if lengths is None else [int(n) for n in np.asarray(lengths).reshape(-1)]
+    directions = step.params.get("directions") or []
+    plain = replace(
+        step, params={"num_scan_inputs": len(operands) - states, "scan_input_directions": directions}
+    )
+    results: list[list[Any]] = [[] for _ in step.outputs]
+    for sample, end in zip(range(batch), ends, strict=True):
+        parts = [array[sample] if i < states else array[sample, :end] for i, array in enumerate(operands)]
+        for i, made in enumerate(_run_scan(plain, body, parts, outer)):
+            if i >= states and end < longest:
+                made = np.concatenate([made, np.zeros((longest - end, *made.shape[1:]), made.dtype)])
+            results[i].append(made)
+    return [np.stack(result) for result in results]
 
 
 def _axis(params: Mapping[str, Any], name: str, i: int, rank: int) -> int:

@@ -76,9 +76,9 @@ class CpuExecutable(Executable):
         for name, dtype in self._specs:
             array = feeds.get(name)
             if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
-                array = _any(feeds, name) if dtype.hasobject else self._coerce(name, dtype, array)
+                array = self._any(feeds, name) if dtype.hasobject else self._coerce(name, dtype, array)
             arrays.append(array)
-        if len(feeds) != len(arrays):
+        if len(feeds) != len(arrays) and not feeds.keys() <= {name for name, _ in self._specs}:
             self._refuse_unknown(feeds)
         results = self._main.run(arrays)
         return results if output_names is None else self._select(output_names, results)
@@ -98,6 +98,18 @@ class CpuExecutable(Executable):
                 fix=f"pass x.astype(np.{dtype.name})",
             )
         return np.ascontiguousarray(array).reshape(array.shape)
+
+    def _any(self, feeds: Mapping[str, Any], name: str) -> Any:
+        """An input of strings (an object array), a sequence (a list) or an optional (None for none)."""
+        given = feeds.get(name)
+        if given is None:
+            optional = {self.program.values[i].name for i in self.program.optional}
+            if name not in optional:
+                raise CallError(f"input '{name}' is missing")
+            return None
+        if isinstance(given, list | tuple) and not any(isinstance(item, str) for item in given):
+            return [_text(np.asarray(item)) for item in given]
+        return _text(np.asarray(given))
 
     def _refuse_unknown(self, feeds: Mapping[str, Any]) -> None:
         known = {spec.name for spec in self.inputs}
@@ -149,18 +161,6 @@ class CpuExecutable(Executable):
 
 def _shape(value: Value) -> Dims | None:
     return None if value.dtype == "object" else value.dims
-
-
-def _any(feeds: Mapping[str, Any], name: str) -> Any:
-    """An input of strings (an object array), a sequence (a list) or an optional (None for none)."""
-    if name not in feeds:
-        raise CallError(f"input '{name}' is missing")
-    given = feeds[name]
-    if given is None:
-        return None
-    if isinstance(given, list | tuple) and not any(isinstance(item, str) for item in given):
-        return [_text(np.asarray(item)) for item in given]
-    return _text(np.asarray(given))
 
 
 def _text(array: np.ndarray) -> np.ndarray:

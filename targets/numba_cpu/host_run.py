@@ -48,7 +48,7 @@ def _declare(node: onnx.NodeProto, produced: set[str], graph: onnx.GraphProto) -
 @lru_cache(maxsize=1024)
 def _attributes(serialized: bytes) -> tuple[str, dict[str, Any]]:
     """Domain and attributes of a node that NumPy runs."""
-    node = ir.serde.deserialize_node(onnx.NodeProto.FromString(serialized))
+    node = _node(serialized)
     return node.domain, attributes(node)
 
 

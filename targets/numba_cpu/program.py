@@ -148,6 +148,8 @@ class Program:
     """Constants of dtype ``object``: arrays of str."""
     steering: dict[int, Dims] = field(default_factory=dict)
     """Integer inputs that steer shapes: their elements as dims; names among them are bound by the values given."""
+    optional: set[int] = field(default_factory=set)
+    """Inputs of an optional type, which a caller may leave out."""
     bodies: list[Program] = field(default_factory=list)
     """Programs of the body calls; each has values, steps and constants of its own."""
 

@@ -118,6 +118,8 @@ def program_json(program: Program, places: Places) -> dict[str, Any]:
         }
     if program.steering:
         data["steering"] = {str(i): list(dims) for i, dims in sorted(program.steering.items())}
+    if program.optional:
+        data["optional"] = sorted(program.optional)
     if program.bodies:
         data["bodies"] = [program_json(body, places) for body in program.bodies]
     return data
@@ -220,8 +222,9 @@ def _one_program(
 
 
 def _read_extras(program: Program, data: Mapping[str, Any]) -> None:
-    """Strings, and inputs that steer shapes."""
+    """Strings, inputs that steer shapes, inputs that may be left out."""
     count = len(program.values)
+    program.optional = {_index(i, count) for i in data.get("optional", [])}
     for key, (dims, words) in data.get("strings", {}).items():
         value = program.values[_index(int(key), count)]
         if value.kind != "constant" or value.dtype != "object" or not all(isinstance(w, str) for w in words):
@@ -314,18 +317,19 @@ def _body_step(
     bodies = tuple(_index(i, len(program.bodies)) for i in item["bodies"])
     captures = tuple(_index(i, len(inputs) + 1) for i in item["captures"])
     params = dict(item["params"])
-    for name, numbers in params.items():
+    for name, numbers in params.items():  # axes and directions; out of range is found at run time
         for number in numbers if isinstance(numbers, list) else [numbers]:
             if not isinstance(number, int) or isinstance(number, bool):
                 raise ValueError(f"{name} of {op} is no number")
     if op not in OPS or len(bodies) != (2 if op == "If" else 1) or len(captures) != len(bodies):
         raise ValueError(f"unknown body call {op}")
+    batched = 1 if op == "Scan" and params.get("batched") else 0
     scanned = _index(params["num_scan_inputs"], given + 1) if op == "Scan" else 0
-    minimum = {"If": 1, "Loop": 2, "Scan": scanned, "SequenceMap": 1}[op]
+    minimum = {"If": 1, "Loop": 2, "Scan": scanned + batched, "SequenceMap": 1}[op]
     extra = 1 if op == "Loop" else 0
-    states = {"Loop": given - 2, "Scan": given - scanned}.get(op, 0)
+    states = {"Loop": given - 2, "Scan": given - scanned - batched}.get(op, 0)
     for body, captured in zip((program.bodies[i] for i in bodies), captures, strict=True):
-        formals = 0 if op == "If" else given
+        formals = 0 if op == "If" else given - batched
         if (len(body.inputs), len(body.outputs)) != (formals + captured, len(outputs) + extra):
             raise ValueError(f"a body of {op} has other inputs or outputs than the call")
     if given < minimum or given + sum(captures) != len(inputs) or states > len(outputs):

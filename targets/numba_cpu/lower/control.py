@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -41,8 +41,8 @@ def steering_elements(value: ir.Value) -> Dims | None:
 def control_call(walk: Walk, node: ir.Node) -> BodyCall | Refusal:
     """The body call for ``node``, its bodies appended to the program."""
     graphs = subgraphs_of(node)
-    if node.op_type == "Scan" and (node.version or walk.model.opset_imports.get("", 1)) < 9:
-        return Refusal("Scan of opset 8 has another form")
+    if node.op_type == "If":
+        graphs = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
     programs: list[Program] = []
     fallbacks = []
     captured: list[list[ir.Value]] = []
@@ -59,7 +59,11 @@ def control_call(walk: Walk, node: ir.Node) -> BodyCall | Refusal:
     bodies = tuple(range(len(program.bodies), len(program.bodies) + len(programs)))
     program.bodies.extend(programs)
     walk.fallbacks.extend(fallbacks)
-    attrs = attributes(node)
+    params: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in attributes(node).items()
+    }
+    if _batched(walk, node):
+        params["batched"] = 1
     return BodyCall(
         node.op_type,
         bodies,
@@ -67,9 +71,14 @@ def control_call(walk: Walk, node: ir.Node) -> BodyCall | Refusal:
         len(inputs),
         tuple(len(values) for values in captured),
         tuple(host_value(walk.ctx, output, walk.dims) for output in node.outputs),
-        {name: list(value) if isinstance(value, tuple) else value for name, value in attrs.items()},
+        params,
         walk.ctx.origin,
     )
+
+
+def _batched(walk: Walk, node: ir.Node) -> bool:
+    """Whether a Scan is of opset 8: with lengths as its first input, and a batch axis everywhere."""
+    return node.op_type == "Scan" and (node.version or walk.model.opset_imports.get("", 1)) < 9
 
 
 def _is_constant(walk: Walk, value: ir.Value) -> bool:
@@ -130,24 +139,29 @@ class _Body:
             )
             return [number, flag, *found[2:]]
         if node.op_type == "Scan":
-            states = len(node.inputs) - node.attributes.get_int("num_scan_inputs", 0)
+            batched = _batched(self.walk, node)
+            operands = node.inputs[1:] if batched else node.inputs
+            states = len(operands) - node.attributes.get_int("num_scan_inputs", 0)
             axes = node.attributes.get_ints("scan_input_axes", ())
             found = []
-            for i, (formal, init) in enumerate(zip(inputs, node.inputs, strict=True)):
-                axis = None if i < states else axes[i - states] if i - states < len(axes) else 0
-                found.append(self._formal(formal, init, axis))
+            for i, (formal, init) in enumerate(zip(inputs, operands, strict=True)):
+                axis = axes[i - states] if states <= i < states + len(axes) else 0
+                dropped = (0,) * batched if i < states else (0, 0) if batched else (axis,)
+                found.append(self._formal(formal, init, dropped))
             return found
         # Elements of a sequence may all have different shapes
         return [_general((f.type, f.dtype, _known(f)), i) for i, f in enumerate(inputs)]
 
-    def _formal(self, formal: ir.Value, init: ir.Value | None, scanned: int | None = None) -> Formal:
-        """The dims of the first iteration, without the scanned axis."""
+    def _formal(self, formal: ir.Value, init: ir.Value | None, dropped: Sequence[int] = ()) -> Formal:
+        """The dims of the first iteration; axes of batch and scan are dropped one after the other."""
         value = self.walk.value(init) if init is not None else None
         if value is None or value.dtype == "object":
             return formal.type, formal.dtype, None
         dims = [self._dim(dim) for dim in value.dims]
-        if scanned is not None and dims:
-            del dims[scanned]
+        for axis in dropped:
+            if not -len(dims) <= axis < len(dims):
+                return formal.type, formal.dtype, None
+            del dims[axis]
         dtype = init.dtype if init is not None else formal.dtype
         return ir.TensorType(dtype or ir.DataType.UNDEFINED), dtype, tuple(dims)
 
@@ -159,7 +173,7 @@ class _Body:
             first, count, skip = 2, len(self.node.inputs) - 2, 1
         else:
             first, skip = 0, 0
-            count = len(self.node.inputs) - self.node.attributes.get_int("num_scan_inputs", 0)
+            count = len(formals) - self.node.attributes.get_int("num_scan_inputs", 0)
         result, changed = list(formals), False
         for i in range(count):
             kind, dtype, dims = formals[first + i]

@@ -131,6 +131,8 @@ class Walk:
         self.ctx.program.inputs.append(made.id)
         self.ctx.by_name[made.name] = made
         self.values[value] = made
+        if isinstance(value.type, ir.OptionalType):
+            self.ctx.program.optional.add(made.id)
         elements = steering_elements(value)
         if elements is not None:
             self.ctx.steer(made, elements)
