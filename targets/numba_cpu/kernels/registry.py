@@ -33,6 +33,7 @@ FAMILIES: dict[str, str] = {
     "iota": f"{_KERNELS}.fill:Iota",
     "recurrent": f"{_KERNELS}.recurrent:Recurrent",
     "integer_matmul": f"{_KERNELS}.integer_matmul:IntegerMatmul",
+    "col2im": f"{_KERNELS}.col2im:Col2Im",
     "triangle": f"{_KERNELS}.fill:Triangle",
 }
 

@@ -22,6 +22,8 @@ _FILES = (
     "recurrent",
     "quantize",
     "quantized_products",
+    "conv_transpose",
+    "einsum",
 )
 
 
