@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -374,28 +372,3 @@ def test_every_error_class_has_an_exit_code() -> None:
         pending += cls.__subclasses__()
         codes[cls.__name__] = cls.exit_code
     assert set(codes.values()) <= {1, 2, 3, 4, 5, 6, 70}
-
-
-SLEEPER = PASS_FILE.replace(
-    "for node in model.graph:",
-    "open('started', 'w').close(); import time; time.sleep(60)\n        for node in ():",
-)
-
-
-def test_an_interrupt_exits_130_and_leaves_nothing(model: Path) -> None:
-    Path("sleeper.py").write_text(SLEEPER)
-    words = ["compile", str(model), *FAST, "--pass-from", "sleeper.py:Swap"]
-    child = subprocess.Popen(
-        [sys.executable, "-c", "from accelc.cli.main import run; run()", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for _ in range(600):
-        if Path("started").exists() or child.poll() is not None:
-            break
-        time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=30)
-    assert (child.returncode, out, err.strip()) == (130, "", "interrupted")
-    assert not [p.name for p in Path().iterdir() if "accel" in p.name]
