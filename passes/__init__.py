@@ -30,6 +30,7 @@ TABLE: dict[str, str] = {
     "fuse-reductions": "accelc.passes.fuse_reductions:FuseReductions",
     "identity-ops": "accelc.passes.identity_ops:IdentityOps",
     "infer-shapes": "accelc.passes.infer_shapes:InferShapes",
+    "inline-if": "accelc.passes.inline_if:InlineIf",
     "matmul-add-to-gemm": "accelc.passes.matmul_add_to_gemm:MatMulAddToGemm",
     "recover-attention": "accelc.passes.recover_attention:RecoverAttention",
     "recover-gelu": "accelc.passes.recover_gelu:RecoverGelu",

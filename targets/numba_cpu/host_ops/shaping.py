@@ -12,9 +12,14 @@ from accelc.errors import CallError
 from accelc.targets.numba_cpu.host_ops.base import HostOp, given
 
 
+def _ints(value: Any) -> list[int]:
+    """Elements as a list; a scalar as a list of one."""
+    return [int(n) for n in np.asarray(value).reshape(-1)]
+
+
 def reshape(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """Same elements, other dims; 0 keeps a dim unless ``allowzero``, -1 is what is left. Source: Reshape-19."""
-    x, target = inputs[0], [int(n) for n in inputs[1]]
+    x, target = inputs[0], _ints(inputs[1])
     if not int(attrs.get("allowzero", 0)):
         target = [x.shape[i] if n == 0 and i < x.ndim else n for i, n in enumerate(target)]
     known = math.prod(n for n in target if n != -1)
@@ -22,14 +27,14 @@ def reshape(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
         target[target.index(-1)] = x.size // known
     if math.prod(target) != x.size or min(target, default=0) < 0:
         raise CallError(
-            "the tensor cannot be reshaped", why=f"{list(x.shape)} to {[int(n) for n in inputs[1]]}"
+            "the tensor cannot be reshaped", why=f"{list(x.shape)} to {_ints(inputs[1])}"
         )
     return [x.reshape(target)]
 
 
 def expand(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """Broadcast both ways against a shape. Source: ONNX Expand-13."""
-    x, shape = inputs[0], tuple(int(n) for n in inputs[1])
+    x, shape = inputs[0], tuple(_ints(inputs[1]))
     try:
         return [np.broadcast_to(x, np.broadcast_shapes(x.shape, shape)).copy()]
     except ValueError as error:
@@ -38,7 +43,7 @@ def expand(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
 
 def tile(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """Repeated along each axis. Source: ONNX Tile-13."""
-    repeats = [int(n) for n in inputs[1]]
+    repeats = _ints(inputs[1])
     if len(repeats) != inputs[0].ndim or min(repeats, default=0) < 0:
         raise CallError("Tile needs a count per axis", why=f"{repeats} for rank {inputs[0].ndim}")
     return [np.tile(inputs[0], repeats)]
@@ -47,7 +52,7 @@ def tile(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
 def constant_of_shape(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """One value everywhere. Source: ONNX ConstantOfShape-9."""
     value = np.asarray(attrs.get("value", np.zeros(1, np.float32)))
-    shape = [int(n) for n in inputs[0]]
+    shape = _ints(inputs[0])
     if min(shape, default=0) < 0:
         raise CallError("a shape has a negative dim", why=f"{shape}")
     return [np.full(shape, value.reshape(-1)[0], dtype=value.dtype)]
@@ -68,9 +73,9 @@ def range_(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
 def slice_(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """Elements from starts to ends by steps along axes. Source: ONNX Slice-13."""
     x = inputs[0]
-    starts, ends = ([int(n) for n in inputs[i]] for i in (1, 2))
-    axes = range(len(starts)) if given(inputs, 3) is None else [int(n) for n in inputs[3]]
-    steps = [1] * len(starts) if given(inputs, 4) is None else [int(n) for n in inputs[4]]
+    starts, ends = (_ints(inputs[i]) for i in (1, 2))
+    axes = range(len(starts)) if given(inputs, 3) is None else _ints(inputs[3])
+    steps = [1] * len(starts) if given(inputs, 4) is None else _ints(inputs[4])
     index = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if step == 0 or not -x.ndim <= axis < x.ndim:
@@ -87,13 +92,13 @@ def slice_(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
 
 def squeeze(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """Without axes of extent 1. Source: ONNX Squeeze-13."""
-    axes = None if given(inputs, 1) is None else tuple(int(n) for n in inputs[1])
+    axes = None if given(inputs, 1) is None else tuple(_ints(inputs[1]))
     return [np.squeeze(inputs[0], axis=axes)]
 
 
 def unsqueeze(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """With axes of extent 1 put in. Source: ONNX Unsqueeze-13."""
-    return [np.expand_dims(inputs[0], tuple(int(n) for n in inputs[1]))]
+    return [np.expand_dims(inputs[0], tuple(_ints(inputs[1])))]
 
 
 def split(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
@@ -101,7 +106,7 @@ def split(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     axis = int(attrs.get("axis", 0))
     extent = inputs[0].shape[axis]
     if given(inputs, 1) is not None:
-        sizes = [int(n) for n in inputs[1]]
+        sizes = _ints(inputs[1])
     else:
         count = int(attrs.get("num_outputs", 1))
         size = -(-extent // count)
