@@ -69,6 +69,23 @@ class Verification:
     outputs: tuple[tuple[str, float], ...] = ()
 
 
+@dataclass(frozen=True)
+class StepTime:
+    """One step of a compiled model and how long it takes.
+
+    Args:
+        kernel: What runs: a kernel family, or ``host OP``.
+        origin: Nodes of the user's model that it stands for.
+        ms: Its time; None if it was not measured on its own.
+        facts: What else is known, for people: the kernel's parameters, the reason for a host call.
+    """
+
+    kernel: str
+    origin: tuple[str, ...]
+    ms: float | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Executable(ABC):
     """A compiled model: NumPy in, NumPy out."""
 
@@ -106,6 +123,10 @@ class Executable(ABC):
     @abstractmethod
     def memory_plan(self) -> MemorySummary:
         """Memory of the last planned shapes (the declared shapes before the first call)."""
+
+    def step_times(self, feeds: Mapping[str, Any], rounds: int = 5) -> list[StepTime]:
+        """Steps in order, each timed on its own; empty if the target cannot tell."""
+        return []
 
     @abstractmethod
     def payload(self, folder: Path) -> dict[str, Any]:

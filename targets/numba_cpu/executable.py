@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from accelc.errors import CallError
-from accelc.target import Executable, MemorySummary, TargetOptions, TensorSpec
+from accelc.target import Executable, MemorySummary, StepTime, TargetOptions, TensorSpec
 from accelc.targets.numba_cpu.bind import numpy_dtype
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernel_store import KernelStore
@@ -51,7 +51,8 @@ class CpuExecutable(Executable):
             if isinstance(step, HostCall) and step.kind == "reference"
         )
         functions = self._load_kernels(store)
-        self._main = ProgramRunner(program, isa, functions, NativeRunner(store), self.threads)
+        self._functions, self._native = functions, NativeRunner(store)
+        self._main = ProgramRunner(program, isa, functions, self._native, self.threads)
         arrays = {id(array): array.nbytes for each in programs for array in each.constants.values()}
         self._weight_bytes = sum(arrays.values())
         self._specs = [(spec.name, spec.dtype) for spec in self.inputs]
@@ -72,6 +73,19 @@ class CpuExecutable(Executable):
     # ------------------------------------------------------------------ calling
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray]:
         """Run once; see Executable.run."""
+        results = self._main.run(self._arrays(feeds))
+        return results if output_names is None else self._select(output_names, results)
+
+    def step_times(self, feeds: Mapping[str, Any], rounds: int = 5) -> list[StepTime]:
+        """Every kernel call with its least time of ``rounds`` runs; see Executable.step_times."""
+        from accelc.targets.numba_cpu.step_times import TimingRunner, step_times
+
+        timing = TimingRunner(self._native)
+        runner = ProgramRunner(self.program, self.isa, self._functions, timing, self.threads)
+        return step_times(runner, timing, self._arrays(feeds), rounds)
+
+    def _arrays(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """The inputs in order, row-major, of the declared dtypes."""
         arrays = []
         for name, dtype in self._specs:
             array = feeds.get(name)
@@ -80,8 +94,7 @@ class CpuExecutable(Executable):
             arrays.append(array)
         if len(feeds) != len(arrays) and not feeds.keys() <= {name for name, _ in self._specs}:
             self._refuse_unknown(feeds)
-        results = self._main.run(arrays)
-        return results if output_names is None else self._select(output_names, results)
+        return arrays
 
     def _coerce(self, name: str, dtype: np.dtype[Any], given: Any) -> np.ndarray:
         """A contiguous array of the right dtype, or a CallError."""

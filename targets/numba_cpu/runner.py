@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,12 +19,18 @@ from accelc.targets.numba_cpu.body_run import run_body
 from accelc.targets.numba_cpu.host_run import run_host
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory import CallMemory
-from accelc.targets.numba_cpu.native_run import NativeRunner
 from accelc.targets.numba_cpu.program import BodyCall, Call, HostCall, Program, SymbolCall, Value
 
 PLANS_KEPT = 64
 """Plans for different shapes that a program, and each of its regions, remembers."""
 Region = list[Call | SymbolCall] | HostCall | BodyCall
+
+
+class Native(Protocol):
+    """What runs step tables: a NativeRunner, or one with a clock."""
+
+    def run(self, steps_address: int, n_steps: int, threads: int) -> None:
+        """See NativeRunner.run."""
 
 
 class Plan:
@@ -54,7 +60,7 @@ class Plan:
                 pointers.setdefault(self.slot[root], []).append((index, offset))
         self.pointers = list(pointers.items())
 
-    def run(self, arrays: list[Any], native: NativeRunner) -> None:
+    def run(self, arrays: list[Any], native: Native) -> None:
         """Run on the arrays of ``sources``; what the region makes is appended to ``arrays``."""
         arrays += [np.empty(shape, dtype) for shape, dtype in self.made]
         try:
@@ -82,7 +88,7 @@ class ProgramRunner:
     """
 
     def __init__(
-        self, program: Program, isa: Isa, functions: Mapping[int, int], native: NativeRunner, threads: int
+        self, program: Program, isa: Isa, functions: Mapping[int, int], native: Native, threads: int
     ) -> None:
         self.program = program
         self.bodies = [ProgramRunner(body, isa, functions, native, threads) for body in program.bodies]
@@ -146,6 +152,10 @@ class ProgramRunner:
                 self.plans[key] = self.last = Plan(region, self.program.inputs, symbols, shapes)
                 _trim(self.plans)
             return self.plans[key]
+
+    def all_plans(self) -> list[Plan]:
+        """Plans made so far, of all regions in order."""
+        return [*self.plans.values(), *(plan for plans in self._region_plans for plan in plans.values())]
 
     def _bound(self, key: tuple[Any, ...], arrays: Sequence[Any]) -> dict[str, int]:
         """Symbols that the inputs' shapes, and values that steer, define."""

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from accelc.errors import LoweringError
 from accelc.ir import shapes
+from accelc.ir.editor import origin_of
 from accelc.ir.inline import inline_all
 from accelc.ir.pass_base import Refusal, node_name
 from accelc.targets.numba_cpu.body_run import OPS
@@ -358,9 +359,3 @@ def _full_operand(values: Sequence[Value]) -> int | None:
         ):
             return i
     return None
-
-
-def origin_of(node: ir.Node) -> tuple[str, ...]:
-    """Names of the nodes of the user's model that ``node`` stands for."""
-    recorded = node.metadata_props.get("accelc.origin")
-    return tuple(recorded.split(",")) if recorded else (node_name(node),)
