@@ -10,6 +10,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 
 from accelc.conformance import isolated
@@ -17,6 +18,7 @@ from accelc.conformance.cases import Case, Features, all_cases, features
 from accelc.conformance.command import main, run
 from accelc.conformance.judge import Result, differs
 from accelc.conformance.report import Report, read_known_wrong
+from accelc.targets.numba_cpu.host_ops import sampling, scans
 
 FAST = frozenset(
     """
@@ -45,6 +47,24 @@ def test_fast_subset_passes() -> None:
     assert len(cases) == len(FAST)
     report = run(cases)
     assert [(r.name, r.verdict, r.detail) for r in report.results if r.verdict != "pass"] == []
+
+
+@pytest.mark.parametrize("module", [sampling, scans])
+def test_host_ops_give_the_answers_of_the_suite(module: Any) -> None:
+    tried = set()
+    for each in all_cases():
+        nodes = each.load().graph.node
+        if each.kind != "node" or len(nodes) != 1 or ("", nodes[0].op_type) not in module.OPS:
+            continue
+        attrs = {attr.name: onnx.helper.get_attribute_value(attr) for attr in nodes[0].attribute}
+        attrs = {name: x.decode() if isinstance(x, bytes) else x for name, x in attrs.items()}
+        for given, expected in each.data():
+            feeds = dict(zip((v.name for v in each.load().graph.input), given, strict=True))
+            inputs = [feeds.get(name) for name in nodes[0].input]
+            results = module.OPS["", nodes[0].op_type](inputs, attrs)
+            assert differs(expected, results, each.rtol, each.atol) == "", each.name
+        tried.add(("", nodes[0].op_type))
+    assert tried == set(module.OPS)
 
 
 def test_the_whole_suite_is_found_and_sorted_into_categories() -> None:

@@ -86,6 +86,8 @@ def take_weights(
             inputs.append(onnx.helper.make_tensor_value_info(name, int(tensor_.dtype), tensor_.shape.numpy()))
     _replace(graph.input, inputs)
     _replace(graph.initializer, small)
+    # Before IR version 4 an initializer was an input too, and ONNX's inference does not see one that is not.
+    source.proto.ir_version = max(source.proto.ir_version, 4)
     del graph.sparse_initializer[:]
     _plain_inner_tensors(source.proto, external, budget)
     return weights, notes

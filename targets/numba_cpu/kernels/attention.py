@@ -259,6 +259,9 @@ def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         # NaN must win: every comparison with it is false
         "        if not (y <= top):",
         "            top = y",
+        # A row without a visible key gives 0 (ONNX Attention), not exp(-inf - -inf)
+        "    if top == f32(-math.inf):",
+        "        top = f32(0.0)",
         "    peak = vset(top)",
         "    total = vset(f32(0.0))",
         f"    for j in range(0, full, {lanes}):",
@@ -273,7 +276,7 @@ def _softmax_text(tile: Tile, mask: str, causal: bool) -> list[str]:
         "            result += get(s, j)",
         "    for j in range(n, padded):",
         "        put(s, j, f32(0.0))",
-        "    return result",
+        "    return result if result != f32(0.0) else f32(1.0)",
         "",
     ]
 

@@ -164,16 +164,16 @@ OPS: dict[str, OpInfo] = {
         "({1} if {0} else {2})",
     ),
     "cast": OpInfo("cast", 1),
-    # -- bits (integers only); a shift by the width or more gives 0
+    # -- bits (integers only); a shift by the width or more, or by less than 0, leaves copies of the fill bit
     "bitand": _same(2, None, None, "({0} & {1})"),
     "bitor": _same(2, None, None, "({0} | {1})"),
     "bitxor": _same(2, None, None, "({0} ^ {1})"),
     "bitnot": _same(1, None, None, "(~{0})"),
     "shl": _same(
-        2, None, None, "({0} << {1} if {1} < 64 else i64(0))", "({0} << {1} if {1} < 64 else u64(0))"
+        2, None, None, "({0} << {1} if 0 <= {1} < 64 else i64(0))", "({0} << {1} if {1} < 64 else u64(0))"
     ),
     "shr": _same(
-        2, None, None, "({0} >> {1} if {1} < 64 else i64(0))", "({0} >> {1} if {1} < 64 else u64(0))"
+        2, None, None, "({0} >> ({1} if 0 <= {1} < 64 else i64(63)))", "({0} >> {1} if {1} < 64 else u64(0))"
     ),
 }
 """Every operation of an expression, besides the leaves ``in`` and ``const``."""

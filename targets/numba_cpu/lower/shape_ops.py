@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from accelc.ir.pass_base import Refusal
+from accelc.targets.numba_cpu.kernels.base import itemsize
 from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
 from accelc.targets.numba_cpu.kernels.text import POINTERS
 from accelc.targets.numba_cpu.lower import dims as dim
@@ -148,7 +149,7 @@ def _space(ctx: LowerContext, op: Op) -> Refusal | None:
             split, perm = (n, depth, b, b, h, w), (0, 1, 4, 2, 5, 3)
     else:
         split = (n, c, dim.floordiv(h, b), b, dim.floordiv(w, b), b)
-        perm = (0, 3, 5, 1, 2, 4)
+        perm = (0, 3, 5, 1, 2, 4) if op.attrs.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
     moved = ctx.permuted(ctx.reshaped(x, split), perm)
     reshape_to_output(ctx, op, moved)
     return None
@@ -156,5 +157,16 @@ def _space(ctx: LowerContext, op: Op) -> Refusal | None:
 
 for _name in ("DepthToSpace", "SpaceToDepth"):
     TABLE.op(_name)(_space)
+
+
+@TABLE.op("BitCast", since=26)
+def bit_cast(ctx: LowerContext, op: Op) -> Refusal | None:
+    """The same bytes under another dtype of the same size: a copy."""
+    x = op.inputs[0]
+    if x is None or itemsize(x.dtype) != itemsize(op.outputs[0].dtype):
+        return Refusal("BitCast between dtypes of different sizes has no kernel")
+    ctx.emit("copy", ctx.copy_params(x.dtype), [x], [ctx.out(op, 0)])
+    return None
+
 
 __all__ = ["TABLE", "emit_fill", "reshape_to_output"]
