@@ -41,8 +41,18 @@ class InlineIf(Pass):
             pending.extend(inner for inner in reversed(moved) if _is_if(inner))
             modified = True
         if modified:
+            _forget_merged(model)
             shapes.infer(model)
         return PassResult(model, modified)
+
+
+def _forget_merged(model: ir.Model) -> None:
+    """Drop shapes with names in them: those of a merge of two branches would stay where sizes are known now."""
+    for graph in regions(model):
+        for node in graph:
+            for output in node.outputs:
+                if output.shape is not None and not output.is_graph_output() and not output.shape.is_static():
+                    output.shape = None
 
 
 def _is_if(node: ir.Node) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from accelc.ir.control_rules import infer_if, infer_loop
 from accelc.ir.dims import symbols_in
 from accelc.ir.slice_rule import correct_slice
 
@@ -37,7 +38,15 @@ def install() -> None:
         for since in registry.version_boundaries("", op_type):
             inner = registry.get("", op_type, version=since)
             registry.register("", op_type, since_version=since)(_then(inner, rule))
-    for op_type, instead in (("Concat", _concat), ("Split", _split), ("Squeeze", _squeeze), ("Scan", _scan)):
+    instead_of = {
+        "Concat": _concat,
+        "Split": _split,
+        "Squeeze": _squeeze,
+        "Scan": _scan,
+        "If": infer_if,
+        "Loop": infer_loop,
+    }
+    for op_type, instead in instead_of.items():
         for since in registry.version_boundaries("", op_type):
             inner = registry.get("", op_type, version=since)
             registry.register("", op_type, since_version=since)(_unless(instead, inner))
