@@ -182,32 +182,38 @@ class ArgReduce(LineFamily):
 
 
 class Cumulate(LineFamily):
-    """Running sum. Params: also ``exclusive`` and ``reverse``, as ONNX CumSum has them."""
+    """Running sum or ``product``. Params: also ``exclusive`` and ``reverse``, as ONNX CumSum has them."""
 
     name: ClassVar[str] = "cumulate"
 
     def check(self, params: Params) -> None:
         """See Family."""
         super().check(params)
-        _check_flags(params, "exclusive", "reverse")
+        _check_flags({"product": False, **params}, "exclusive", "reverse", "product")
 
     def body(self, params: Params, pad: str) -> list[str]:
         """See LineFamily."""
         dtype = params["dtype"]
         short = SHORT[dtype]
         place = "n - 1 - step" if params["reverse"] else "step"
-        add = f"{pad}    total = {short}(total + {scalar_load(dtype, 'p_x', 'o_x + i * t_x')})"
+        sign, start = ("*", 1) if params.get("product", False) else ("+", 0)
+        add = f"{pad}    total = {short}(total {sign} {scalar_load(dtype, 'p_x', 'o_x + i * t_x')})"
         store = f"{pad}    {scalar_store(dtype, 'p_y', 'o_y + i * t_y', 'total')}"
         if params["exclusive"]:
             # The element is read before its place is written: the output may be the input.
             update = [
                 f"{pad}    v = {scalar_load(dtype, 'p_x', 'o_x + i * t_x')}",
                 store,
-                f"{pad}    total = {short}(total + v)",
+                f"{pad}    total = {short}(total {sign} v)",
             ]
         else:
             update = [add, store]
-        return [f"{pad}total = {short}(0)", f"{pad}for step in range(n):", f"{pad}    i = {place}", *update]
+        return [
+            f"{pad}total = {short}({start})",
+            f"{pad}for step in range(n):",
+            f"{pad}    i = {place}",
+            *update,
+        ]
 
 
 class TopK(LineFamily):

@@ -34,6 +34,7 @@ FAMILIES: dict[str, str] = {
     "recurrent": f"{_KERNELS}.recurrent:Recurrent",
     "integer_matmul": f"{_KERNELS}.integer_matmul:IntegerMatmul",
     "col2im": f"{_KERNELS}.col2im:Col2Im",
+    "irregular": f"{_KERNELS}.irregular:Irregular",
     "triangle": f"{_KERNELS}.fill:Triangle",
 }
 

@@ -12,6 +12,7 @@ from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.elementwise import arranged, emit_map, map_operands
 from accelc.targets.numba_cpu.lower.fusing import finish, materialised, with_epilogue
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
+from accelc.targets.numba_cpu.lower.vision import max_pool_indices
 from accelc.targets.numba_cpu.program import Value, View
 
 TABLE = LoweringTable()
@@ -102,11 +103,15 @@ def _pool(ctx: LowerContext, op: Op, kind: str, *, count_pads: bool = False, p: 
 def max_pool(ctx: LowerContext, op: Op) -> Refusal | None:
     """Maximum over a window; NaN propagates.
 
-    Refuses: indices as second output.
+    Indices as second output have a scalar kernel.
     Source: https://onnx.ai/onnx/operators/onnx__MaxPool.html
     """
     if any(spec.name for spec in op.outputs[1:]):
-        return Refusal("indices as output have no kernel")
+        x = op.inputs[0]
+        window = Refusal("no input") if x is None else window_of(op, x)
+        if isinstance(window, Refusal):
+            return window
+        return max_pool_indices(ctx, op, window.extents, window.strides, window.dilations, window.pads)
     return _pool(ctx, op, "max")
 
 
@@ -137,9 +142,41 @@ def average_pool(ctx: LowerContext, op: Op) -> Refusal | None:
 
 @TABLE.op("LpPool", since=2, fuses=True)
 def lp_pool(ctx: LowerContext, op: Op) -> Refusal | None:
-    """(sum |x|^p)^(1/p) over a window, for p of 1 and 2."""
+    """(sum |x|^p)^(1/p) over a window; beyond p of 1 and 2 powers are kernels of their own.
+
+    Source: https://onnx.ai/onnx/operators/onnx__LpPool.html
+    """
     p = int(op.attrs.get("p", 2))
-    return _pool(ctx, op, "lp", p=p) if p in (1, 2) else Refusal(f"p = {p}; 1 and 2 have kernels")
+    if p in (1, 2):
+        return _pool(ctx, op, "lp", p=p)
+    x = materialised(ctx, op)
+    if x.dtype not in VECTOR_FLOATS or p < 1:
+        return Refusal(f"LpPool of {x.dtype} with p = {p} has no kernel")
+    window = window_of(op, x)
+    if isinstance(window, Refusal):
+        return window
+    order = channels_last(len(x.dims))
+    sums = ctx.temp(x.dtype, op.outputs[0].dims, order)
+    emit_pool(ctx, "lp", power_of(ctx, x, float(p), order), window, sums, p=1)
+    output = with_epilogue(ctx, op, x.dtype, order)
+    emit_power(ctx, sums, 1 / p, output, order)
+    finish(ctx, op, output)
+    return None
+
+
+def emit_power(ctx: LowerContext, x: Value, power: float, output: Value, order: tuple[int, ...]) -> None:
+    """Write |x| ^ power."""
+    builder = ExprBuilder()
+    size = builder.add(x.dtype, "abs", builder.operand(0, x.dtype))
+    expr = builder.build(builder.add(x.dtype, "pow", size, builder.const(power, x.dtype)))
+    emit_map(ctx, expr, map_operands(ctx, x.dims, order, [x]), output)
+
+
+def power_of(ctx: LowerContext, x: Value, power: float, order: tuple[int, ...]) -> Value:
+    """|x| ^ power in a given order."""
+    result = ctx.temp(x.dtype, x.dims, order)
+    emit_power(ctx, x, power, result, order)
+    return result
 
 
 @TABLE.op("LRN")

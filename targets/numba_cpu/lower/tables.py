@@ -24,6 +24,8 @@ _FILES = (
     "quantized_products",
     "conv_transpose",
     "einsum",
+    "vision",
+    "linear_algebra",
 )
 
 

@@ -6,6 +6,7 @@ from lower_harness import check_node, lower_node
 
 from accelc.errors import ArtifactError
 from accelc.ir.pass_base import Refusal
+from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
 from accelc.targets.numba_cpu.kernels.pool import Pool
 from accelc.targets.numba_cpu.lower.pool import TABLE
 
@@ -62,13 +63,16 @@ def test_channels_last_comes_and_goes_without_a_copy() -> None:
     assert found[0].transpose(0, 2, 3, 1).flags.c_contiguous
 
 
-def test_indices_are_refused() -> None:
-    shape = (2, 37, 8, 10)
+def test_indices_take_no_fused_work() -> None:
+    x = X[:1, :1, :3, :3]
+    builder = ExprBuilder()
+    epilogue = builder.build(builder.add("float32", "neg", builder.operand(0, "float32")))
+    specs = [("float32", (1, 1, 2, 2)), ("int64", (1, 1, 2, 2))]
     found = lower_node(
-        TABLE, "MaxPool", [X], {"kernel_shape": [2, 2]}, specs=[("float32", shape), ("int64", shape)]
+        TABLE, "MaxPool", [x], {"kernel_shape": [2, 2]}, specs=specs, outputs=2, epilogue=epilogue
     )
     assert isinstance(found, Refusal)
-    assert found.why == "indices as output have no kernel"
+    assert found.why == "MaxPool with indices takes no fused work"
 
 
 def test_check_refuses_what_no_lowering_writes() -> None:
