@@ -15,13 +15,13 @@ from fuzz_model import make_case
 
 @pytest.mark.parametrize("seed", range(500, 532))
 def test_passes_keep_the_meaning(seed: int) -> None:
-    verdict = check_case(make_case(seed), "onnx", special=seed % 8 == 0)
+    verdict = check_case(make_case(seed), "onnx", special=seed % 4 == 0)
     assert not verdict.failed, verdict
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 5, 6, 8, 9, 11])
 def test_kernels_give_the_right_answers(seed: int) -> None:
-    verdict = check_case(make_case(seed, max_nodes=3), "cpu", special=seed % 8 == 0)
+    verdict = check_case(make_case(seed, max_nodes=3), "cpu", special=seed % 4 == 0)
     assert not verdict.failed, verdict
 
 
