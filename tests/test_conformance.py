@@ -18,7 +18,7 @@ from accelc.conformance.cases import Case, Features, all_cases, features
 from accelc.conformance.command import main, run
 from accelc.conformance.judge import Result, differs
 from accelc.conformance.report import Report, read_known_wrong
-from accelc.targets.numba_cpu.host_ops import sampling, scans
+from accelc.targets.numba_cpu.host_ops import narrow_types, sampling, scans, signals
 
 FAST = frozenset(
     """
@@ -49,7 +49,7 @@ def test_fast_subset_passes() -> None:
     assert [(r.name, r.verdict, r.detail) for r in report.results if r.verdict != "pass"] == []
 
 
-@pytest.mark.parametrize("module", [sampling, scans])
+@pytest.mark.parametrize("module", [narrow_types, sampling, scans, signals])
 def test_host_ops_give_the_answers_of_the_suite(module: Any) -> None:
     tried = set()
     for each in all_cases():
@@ -61,6 +61,8 @@ def test_host_ops_give_the_answers_of_the_suite(module: Any) -> None:
         for given, expected in each.data():
             feeds = dict(zip((v.name for v in each.load().graph.input), given, strict=True))
             inputs = [feeds.get(name) for name in nodes[0].input]
+            if any(isinstance(x, np.ndarray) and x.dtype == object for x in (*given, *expected)):
+                continue  # strings
             results = module.OPS["", nodes[0].op_type](inputs, attrs)
             assert differs(expected, results, each.rtol, each.atol) == "", each.name
         tried.add(("", nodes[0].op_type))

@@ -6,11 +6,22 @@ Strings are object arrays of str, sequences are lists, an empty optional is None
 
 from __future__ import annotations
 
-from accelc.targets.numba_cpu.host_ops import data_dependent, sampling, scans, sequences, shaping, strings
+from accelc.targets.numba_cpu.host_ops import (
+    data_dependent,
+    narrow_types,
+    sampling,
+    scans,
+    sequences,
+    shaping,
+    signals,
+    strings,
+)
 from accelc.targets.numba_cpu.host_ops.base import HostOp
 
 HOST_OPS: dict[tuple[str, str], HostOp] = {
     **data_dependent.OPS,
+    **narrow_types.OPS,
+    **signals.OPS,
     **sampling.OPS,
     **scans.OPS,
     **sequences.OPS,
