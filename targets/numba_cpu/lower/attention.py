@@ -7,6 +7,7 @@ import math
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.lower import dims
 from accelc.targets.numba_cpu.lower.context import LowerContext
+from accelc.targets.numba_cpu.lower.narrow import also_narrow
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.program import Value, View
 
@@ -17,8 +18,9 @@ _HEADS_INSIDE = (0, 2, 1, 3)
 
 
 @TABLE.op("Attention", since=23)
+@also_narrow
 def attention(ctx: LowerContext, op: Op) -> Refusal | None:
-    """softmax(q kᵀ · scale + mask) v for float32.
+    """softmax(q kᵀ · scale + mask) v for float32; float16 and bfloat16 in float32.
 
     Shapes: q [B, Hq, S, D], k [B, Hkv, T, D], v [B, Hkv, T, E], or [B, S, H*D] with the head counts as attributes;
     mask broadcasts to [B, Hq, S, T], its last dim equal to T.

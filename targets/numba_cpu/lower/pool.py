@@ -11,6 +11,7 @@ from accelc.targets.numba_cpu.lower import dims as dim
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.elementwise import arranged, emit_map, map_operands
 from accelc.targets.numba_cpu.lower.fusing import finish, materialised, with_epilogue
+from accelc.targets.numba_cpu.lower.narrow import NARROW, also_narrow, in_dtype, is_narrow
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.lower.vision import max_pool_indices
 from accelc.targets.numba_cpu.program import Value, View
@@ -149,6 +150,8 @@ def lp_pool(ctx: LowerContext, op: Op) -> Refusal | None:
     p = int(op.attrs.get("p", 2))
     if p in (1, 2):
         return _pool(ctx, op, "lp", p=p)
+    if is_narrow(op):
+        return in_dtype(ctx, op, lp_pool, "float32", NARROW)
     x = materialised(ctx, op)
     if x.dtype not in VECTOR_FLOATS or p < 1:
         return Refusal(f"LpPool of {x.dtype} with p = {p} has no kernel")
@@ -180,6 +183,7 @@ def power_of(ctx: LowerContext, x: Value, power: float, order: tuple[int, ...]) 
 
 
 @TABLE.op("LRN")
+@also_narrow
 def lrn(ctx: LowerContext, op: Op) -> Refusal | None:
     """X / (bias + alpha / size * sum of x² over ``size`` channels) ^ beta.
 
