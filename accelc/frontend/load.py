@@ -18,6 +18,7 @@ from accelc.frontend.convert import inline_functions, pin_opset
 from accelc.frontend.expand import expand_functions
 from accelc.frontend.external import ExternalData
 from accelc.frontend.finish import bind_dims, clean_dims, forget_invented_dims, set_shapes, unique_names
+from accelc.frontend.microsoft import expand_microsoft
 from accelc.frontend.source import ModelSource, Source, read_source, root_cause
 from accelc.frontend.weights import put_weights, take_weights
 from accelc.ir.pass_base import Limits
@@ -92,6 +93,7 @@ def _finish(
     inlined = expand_functions(inline_functions(read.proto, limits), limits)
     notes += check_shapes(inlined)
     proto, pin_notes = pin_opset(inlined)
+    proto, opaque_notes = expand_microsoft(proto, limits)
     try:
         model = ir.from_proto(proto)
         put_weights(model.graph, weights, order)
@@ -100,7 +102,7 @@ def _finish(
     model.ir_version = proto.ir_version
     unique_names(model)
     bind_dims(model, dims)
-    notes += [*weight_notes, *pin_notes, *set_shapes(model, shapes), *clean_dims(model)]
+    notes += [*weight_notes, *pin_notes, *opaque_notes, *set_shapes(model, shapes), *clean_dims(model)]
     forget_invented_dims(model)
     notes += infer(model)
     return Imported(model, read.name, read.sha256, tuple(notes))
