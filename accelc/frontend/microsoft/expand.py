@@ -1,4 +1,4 @@
-"""Replace com.microsoft nodes by plain ONNX: each becomes a call of a local function, which is then inlined."""
+"""Replace com.microsoft and ai.onnx.ml nodes by plain ONNX: each becomes a call of a local function, which is then inlined."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import onnx
 import onnx.parser
 
+from accelc.frontend import classic_ml
 from accelc.frontend.convert import OPSET, inline_functions
 from accelc.frontend.microsoft import attention, fused, norms, quantized
 from accelc.frontend.microsoft.call import DOMAIN, Call, Opaque, Rule
@@ -16,11 +17,21 @@ from accelc.ir.schemas import domain_of
 LOCAL = "accelc.microsoft"
 """Domain of the local functions made here; none is left after inlining."""
 
-RULES: dict[str, Rule] = {**norms.RULES, **fused.RULES, **attention.RULES, **quantized.RULES}
+RULES: dict[tuple[str, str], Rule] = {
+    (domain, op): rule
+    for domain, rules in (
+        (DOMAIN, norms.RULES),
+        (DOMAIN, fused.RULES),
+        (DOMAIN, attention.RULES),
+        (DOMAIN, quantized.RULES),
+        (classic_ml.DOMAIN, classic_ml.RULES),
+    )
+    for op, rule in rules.items()
+}
 
 
 def expand_microsoft(model: onnx.ModelProto, limits: Limits) -> tuple[onnx.ModelProto, list[str]]:
-    """The model with its com.microsoft nodes in plain ONNX, as far as they have such a form.
+    """The model with its com.microsoft and ai.onnx.ml nodes in plain ONNX, as far as they have such a form.
 
     Args:
         model: At the pinned opset, without local functions; not changed if there is nothing to do.
@@ -32,22 +43,24 @@ def expand_microsoft(model: onnx.ModelProto, limits: Limits) -> tuple[onnx.Model
     Raises:
         LimitError: The bodies have too many nodes in total.
     """
-    found = [node for node in _nodes(model.graph) if node.domain == DOMAIN and node.op_type in RULES]
+    found = [node for node in _nodes(model.graph) if (node.domain, node.op_type) in RULES]
     version = next((e.version for e in model.opset_import if domain_of(e.domain) == ""), None)
     if not found:
         return model, []
     if version != OPSET:
-        return model, [f"com.microsoft ops stay as they are: the model is at opset {version}, not {OPSET}"]
+        return model, [
+            f"com.microsoft and ai.onnx.ml ops stay as they are: the model is at opset {version}, not {OPSET}"
+        ]
     ranks, dtypes = _declared(model.graph)
     notes: list[str] = []
     for number, node in enumerate(found):
         call = Call(node, ranks, dtypes)
         try:
-            RULES[node.op_type](call)
+            RULES[node.domain, node.op_type](call)
             function = _function(call, f"{node.op_type}_{number}")
         except Opaque as reason:
             notes.append(
-                f"node {node.name or node.output[0]} ({DOMAIN}.{node.op_type}) stays as it is: {reason}"
+                f"node {node.name or node.output[0]} ({node.domain}.{node.op_type}) stays as it is: {reason}"
             )
             continue
         if node.op_type == "EmbedLayerNormalization" and call.wants(1):

@@ -1,0 +1,145 @@
+"""Ops of ai.onnx.ml in plain ONNX: linear models and the preparation of features.
+
+Source: https://onnx.ai/onnx/operators/ (ai.onnx.ml)
+"""
+
+from __future__ import annotations
+
+import math
+
+from onnx import TensorProto
+
+from accelc.frontend.microsoft.call import Call, Opaque, Rule
+
+DOMAIN = "ai.onnx.ml"
+
+
+def _floats(call: Call, name: str) -> str:
+    values = [float(value) for value in call.attr(name, [])]
+    if not all(math.isfinite(value) for value in values):
+        raise Opaque(f"{name} holds infinities or NaN")
+    return call.add("Constant", value_floats=values)
+
+
+def _real(call: Call) -> str:
+    return call.add("Cast", call.operand(0), to=TensorProto.FLOAT)
+
+
+def scaler(call: Call) -> None:
+    """(x - offset) * scale."""
+    shifted = call.add("Sub", _real(call), _floats(call, "offset"))
+    call.gives(0, call.add("Mul", shifted, _floats(call, "scale")))
+
+
+def binarizer(call: Call) -> None:
+    """1 where x exceeds the threshold, else 0."""
+    x = call.operand(0)
+    above = call.add("Greater", x, call.number(float(call.attr("threshold", 0.0)), x))
+    call.gives(0, call.add("CastLike", above, x))
+
+
+def normalizer(call: Call) -> None:
+    """Rows divided by their L1 or L2 norm, or by their largest element; rows of norm 0 stay."""
+    x = _real(call)
+    reduce = {"L1": "ReduceL1", "L2": "ReduceL2", "MAX": "ReduceMax"}[call.attr("norm", "MAX")]
+    norm = call.add(reduce, x, call.ints(-1), keepdims=1)
+    zero = call.add("Equal", norm, call.number(0.0, norm))
+    call.gives(0, call.add("Div", x, call.add("Where", zero, call.number(1.0, norm), norm)))
+
+
+def imputer(call: Call) -> None:
+    """Missing elements, NaN or a given number, replaced."""
+    if "imputed_value_floats" not in call.attributes:
+        raise Opaque("integers are imputed")
+    x, missing = call.operand(0), float(call.attr("replaced_value_float", 0.0))
+    found = call.add("IsNaN", x) if math.isnan(missing) else call.add("Equal", x, call.number(missing, x))
+    values = call.add("CastLike", _floats(call, "imputed_value_floats"), x)
+    call.gives(0, call.add("Where", found, values, x))
+
+
+def array_feature_extractor(call: Call) -> None:
+    """Columns of the last dim."""
+    if (call.rank(0) or 1) < 2:
+        raise Opaque("the rank of the data is 1 or not known")
+    index = call.add("Reshape", call.operand(1), call.ints(-1))
+    call.gives(0, call.add("Gather", call.operand(0), index, axis=-1))
+
+
+def one_hot_encoder(call: Call) -> None:
+    """A new last dim with a 1 at the element's category."""
+    if "cats_int64s" not in call.attributes or not call.attr("zeros", 1):
+        raise Opaque("categories are strings, or unknown ones are errors")
+    x = call.add("Unsqueeze", call.add("Cast", call.operand(0), to=TensorProto.INT64), call.ints(-1))
+    cats = call.ints(*call.attr("cats_int64s", []))
+    call.gives(0, call.add("Cast", call.add("Equal", x, cats), to=TensorProto.FLOAT))
+
+
+def label_encoder(call: Call) -> None:
+    """Integers looked up in a table of integers or floats."""
+    if "keys_int64s" not in call.attributes or not call.attr("keys_int64s", []):
+        raise Opaque("keys are not integers")
+    if "values_int64s" in call.attributes:
+        values = call.ints(*call.attr("values_int64s", []))
+        default = call.add("Constant", value_int=int(call.attr("default_int64", -1)))
+    elif "values_floats" in call.attributes:
+        values = _floats(call, "values_floats")
+        default = call.add("Constant", value_float=float(call.attr("default_float", -0.0)))
+    else:
+        raise Opaque("values are strings or tensors")
+    keys = call.ints(*call.attr("keys_int64s", []))
+    same = call.add("Equal", call.add("Unsqueeze", call.operand(0), call.ints(-1)), keys)
+    bits = call.add("Cast", same, to=TensorProto.INT32)
+    place = call.add("ArgMax", bits, axis=-1, keepdims=0)
+    known = call.add("Cast", call.add("ReduceMax", bits, call.ints(-1), keepdims=0), to=TensorProto.BOOL)
+    call.gives(0, call.add("Where", known, call.add("Gather", values, place), default))
+
+
+def _linear(call: Call, rows: int) -> str:
+    """X @ coefficients' + intercepts, [N, rows]."""
+    weights = call.add("Reshape", _floats(call, "coefficients"), call.ints(rows, -1))
+    intercepts = [_floats(call, "intercepts")] if call.attr("intercepts", []) else []
+    return call.add("Gemm", _real(call), weights, *intercepts, transB=1)
+
+
+def _transformed(call: Call, scores: str) -> str:
+    post = call.attr("post_transform", "NONE")
+    if post == "NONE":
+        return scores
+    if post == "SOFTMAX":
+        return call.add("Softmax", scores, axis=-1)
+    if post == "LOGISTIC":
+        return call.add("Sigmoid", scores)
+    raise Opaque(f"post_transform {post}")
+
+
+def linear_regressor(call: Call) -> None:
+    """A linear model, [N, targets]."""
+    if call.rank(0) not in (2, None):
+        raise Opaque("one row without a batch dim")
+    call.gives(0, _transformed(call, _linear(call, int(call.attr("targets", 1)))))
+
+
+def linear_classifier(call: Call) -> None:
+    """Scores of each class, and the label of the largest."""
+    labels = [int(label) for label in call.attr("classlabels_ints", [])]
+    if len(labels) < 3 or len(call.attr("intercepts", [])) != len(labels):
+        raise Opaque("labels are strings, or there is one score for two classes")
+    if call.rank(0) not in (2, None):
+        raise Opaque("one row without a batch dim")
+    scores = _linear(call, len(labels))
+    best = call.add("ArgMax", scores, axis=-1, keepdims=0)
+    call.gives(0, call.add("Gather", call.ints(*labels), best))
+    call.gives(1, _transformed(call, scores))
+
+
+RULES: dict[str, Rule] = {
+    "ArrayFeatureExtractor": array_feature_extractor,
+    "Binarizer": binarizer,
+    "Imputer": imputer,
+    "LabelEncoder": label_encoder,
+    "LinearClassifier": linear_classifier,
+    "LinearRegressor": linear_regressor,
+    "Normalizer": normalizer,
+    "OneHotEncoder": one_hot_encoder,
+    "Scaler": scaler,
+}
