@@ -134,7 +134,9 @@ def _attribute(attribute: ir.Attr) -> Hashable:
         return ("ref", attribute.ref_attr_name)
     if attribute.type == ir.AttributeType.TENSOR:
         tensor = attribute.as_tensor()
-        digest = hashlib.sha256(tensor.tobytes()).hexdigest()
+        strings = tensor.dtype == ir.DataType.STRING  # these have no bytes, their text stands for them
+        data = repr(tensor.numpy().tolist()).encode() if strings else tensor.tobytes()
+        digest = hashlib.sha256(data).hexdigest()
         return (str(tensor.dtype), tuple(tensor.shape.dims), digest)
     # repr tells 0.0 from -0.0 and takes NaN as equal to itself.
     return (str(attribute.type), repr(attribute.value))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import onnx
 import onnx.inliner
+import onnx.shape_inference
 import onnx.version_converter
 
 from accelc.errors import InvalidModelError, LimitError
@@ -147,6 +148,8 @@ def pin_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         return model, []
     entries[0].domain = ""
     current = entries[0].version
+    if current < 7:
+        _broadcast_slopes(model)
     if current < 9 and any(node.op_type == "Scan" and not node.domain for node in _nodes(model.graph)):
         # Scan lost its batch axis in opset 9, and the converter only changes the number.
         converted, problem = _convert(model, 8) if current < 8 else (model, "")
@@ -169,6 +172,28 @@ def pin_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         else:
             low, best = middle, candidate
     return best, [f"kept at opset {current + step * low}: {problem}"]
+
+
+def _broadcast_slopes(model: onnx.ModelProto) -> None:
+    """Before opset 7 the slope [C] of PRelu belongs to dim 1; since then it broadcasts, which the converter forgets."""
+    if not any(node.op_type == "PRelu" for node in model.graph.node):
+        return
+    typed = onnx.shape_inference.infer_shapes(model)
+    values = (*typed.graph.input, *typed.graph.value_info, *typed.graph.output)
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    ranks.update((tensor.name, len(tensor.dims)) for tensor in model.graph.initializer)
+    nodes: list[onnx.NodeProto] = []
+    for index, node in enumerate(model.graph.node):
+        rank = ranks.get(node.input[0], 0) if node.op_type == "PRelu" else 0
+        if rank > 2 and ranks.get(node.input[1]) == 1:
+            name = f"{node.input[1]}_per_channel_{index}"
+            axes = list(range(1, rank - 1))
+            nodes.append(onnx.helper.make_node("Unsqueeze", [node.input[1]], [name], axes=axes))
+            node.input[1] = name
+        nodes.append(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
 
 
 def _convert(model: onnx.ModelProto, version: int) -> tuple[onnx.ModelProto | None, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from accelc.targets.numba_cpu.host_ops import (
     data_dependent,
     narrow_types,
+    ngrams,
     sampling,
     scans,
     sequences,
@@ -21,6 +22,7 @@ from accelc.targets.numba_cpu.host_ops.base import HostOp
 HOST_OPS: dict[tuple[str, str], HostOp] = {
     **data_dependent.OPS,
     **narrow_types.OPS,
+    **ngrams.OPS,
     **signals.OPS,
     **sampling.OPS,
     **scans.OPS,

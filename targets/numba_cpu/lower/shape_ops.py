@@ -28,13 +28,15 @@ def identity(ctx: LowerContext, op: Op) -> Refusal | None:
 
 @TABLE.op("Dropout", since=7)
 def dropout(ctx: LowerContext, op: Op) -> Refusal | None:
-    """Inference: the operand itself. Refuses: training mode, the mask as output."""
+    """Inference: the operand itself, and a mask that keeps everything. Refuses: training mode."""
     training = op.input(2)
     known = None if training is None else ctx.array(training)
     if training is not None and (known is None or bool(known.any())):
         return Refusal("training mode has no kernel")
-    if any(spec.name for spec in op.outputs[1:]):
-        return Refusal("the mask as output has no kernel")
+    if op.outputs[1:] and op.outputs[1].name:
+        if op.outputs[1].dtype != "bool":  # before opset 10
+            return Refusal("a mask that is not boolean has no kernel")
+        emit_fill(ctx, ctx.out(op, 1), True)
     return identity(ctx, op)
 
 
