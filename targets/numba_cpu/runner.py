@@ -18,7 +18,7 @@ from accelc.targets.numba_cpu.bind import Binder, BoundRegion, numpy_dtype
 from accelc.targets.numba_cpu.body_run import run_body
 from accelc.targets.numba_cpu.host_run import run_host
 from accelc.targets.numba_cpu.isa import Isa
-from accelc.targets.numba_cpu.memory import CallMemory
+from accelc.targets.numba_cpu.memory import CallMemory, address
 from accelc.targets.numba_cpu.program import BodyCall, Call, HostCall, Program, SymbolCall, Value
 
 PLANS_KEPT = 64
@@ -69,7 +69,7 @@ class Plan:
             memory = CallMemory(self.region)
         words = memory.words
         for slot, places in self.pointers:
-            base = arrays[slot].__array_interface__["data"][0]  # a third of the time of ctypes.data
+            base = address(arrays[slot])
             for index, offset in places:
                 words[index] = base + offset
         native.run(memory.steps_address, memory.step_count, self.region.threads)
