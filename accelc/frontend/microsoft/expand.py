@@ -1,4 +1,4 @@
-"""Replace com.microsoft and ai.onnx.ml nodes by plain ONNX: each becomes a call of a local function, which is then inlined."""
+"""Replace com.microsoft and ai.onnx.ml nodes by plain ONNX: each becomes a local function, which is then inlined."""
 
 from __future__ import annotations
 
