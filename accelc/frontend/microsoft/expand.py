@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx
 import onnx.parser
 
-from accelc.frontend import classic_ml
+from accelc.frontend import classic_ml, tree_ensemble
 from accelc.frontend.convert import OPSET, inline_functions
 from accelc.frontend.microsoft import attention, fused, norms, quantized
 from accelc.frontend.microsoft.call import DOMAIN, Call, Opaque, Rule
@@ -25,6 +25,7 @@ RULES: dict[tuple[str, str], Rule] = {
         (DOMAIN, attention.RULES),
         (DOMAIN, quantized.RULES),
         (classic_ml.DOMAIN, classic_ml.RULES),
+        (classic_ml.DOMAIN, tree_ensemble.RULES),
     )
     for op, rule in rules.items()
 }
