@@ -9,7 +9,7 @@ import pytest
 from lower_harness import check_node, lower_node, reference
 
 from accelc.ir.pass_base import Refusal
-from accelc.targets.numba_cpu.lower import attention, conv, matmul, pool, quantize, quantized_products
+from accelc.targets.numba_cpu.lower import attention, conv, matmul, quantize, quantized_products
 
 RNG = np.random.default_rng(8)
 
@@ -119,15 +119,11 @@ def test_half_precision_products() -> None:
     check_node(matmul.TABLE, "MatMul", [a, b], expected=[wanted], constant=(1,), rtol=2e-3, atol=2e-3)
 
 
-def test_half_precision_attention_and_pools() -> None:
+def test_half_precision_attention() -> None:
     q, k, v = (RNG.normal(size=(1, 2, 3, 8)).astype(np.float16) for _ in range(3))
     wide = [array.astype(np.float32) for array in (q, k, v)]
     wanted = reference("Attention", wide, {})[0].astype(np.float16)
     check_node(attention.TABLE, "Attention", [q, k, v], expected=[wanted], rtol=2e-3, atol=2e-3)
-    x = np.abs(RNG.normal(size=(1, 2, 4, 5))).astype(np.float16)
-    attrs = {"kernel_shape": [2, 2], "p": 3}
-    wanted = reference("LpPool", [x.astype(np.float32)], attrs)[0].astype(np.float16)
-    check_node(pool.TABLE, "LpPool", [x], attrs, expected=[wanted], rtol=2e-3, atol=2e-3)
 
 
 def test_other_dtypes_are_refused() -> None:
