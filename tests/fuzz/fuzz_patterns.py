@@ -153,6 +153,8 @@ def pool(b: Builder) -> None:
         b.emit(b.choose(["GlobalAveragePool", "GlobalMaxPool"]), [x])
         return
     attrs = {**spatial(b, x, kernel), "kernel_shape": kernel}
+    if any(min(dim) < k for dim, k in zip(x.dims[2:], kernel, strict=True)):
+        raise RejectedError  # onnxruntime truncates the negative extent where ONNX rounds it down
     if "auto_pad" not in attrs and b.chance(0.25):
         attrs["ceil_mode"] = 1
     if roll < 0.65:
