@@ -20,7 +20,7 @@ from accelc.errors import AccelcError, UnsupportedError
 from accelc.frontend.finish import forget_invented_dims
 from accelc.inputs import model_inputs
 from accelc.ir.shapes import dims_of, infer
-from accelc.ir.walk import all_nodes
+from accelc.ir.walk import all_nodes, subgraphs_of
 from accelc.target import Executable, MemorySummary, TensorSpec
 
 MAX_PROGRAMS = 8
@@ -84,6 +84,7 @@ def steering_inputs(model: ir.Model) -> tuple[str, ...]:
         if producer is not None and producer.op_type not in ("Shape", "Size"):
             budget -= 1
             work.extend(operand for operand in producer.inputs if operand is not None)
+            work.extend(value for graph in subgraphs_of(producer) for value in graph.outputs)
     return tuple(str(value.name) for value in model.graph.inputs if value in found)
 
 

@@ -28,6 +28,17 @@ def test_inputs_that_steer_are_found_through_what_computes_them() -> None:
     assert steering_inputs(load_model(text).model) == ("pads", "more", "many")
 
 
+def test_inputs_that_steer_are_found_through_branches() -> None:
+    text = """g (float[N,3] x, bool c, int64[2] a, int64[2] b) => (float[A,B] y) {
+        n = If (c) <
+            then_branch = t () => (int64[2] p) { p = Identity(a) },
+            else_branch = e () => (int64[2] q) { q = Identity(b) }
+        >
+        y = Tile(x, n)
+    }"""
+    assert steering_inputs(load_model(text).model) == ("c", "a", "b")
+
+
 def test_shapes_are_inferred_anew_with_constants() -> None:
     model = load_model("g (float[N,3] x, int64[2] r) => (float[A,B] y) { y = Tile(x, r) }").model
     made = with_constants(model, {"r": np.array([1, 4])})
