@@ -10,27 +10,19 @@ from typing import Any
 import numpy as np
 
 from accelc.targets.numba_cpu.isa import Isa
+from accelc.targets.numba_cpu.kernel_store import KernelStore
 from accelc.targets.numba_cpu.kernels.base import WORKSPACE, Address, Family, KernelSource, Tensor
 
 _ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-_KEEP: list[Any] = []
 
 
 @cache
 def load_kernel(text: str, isa: Isa) -> Any:
-    """The kernel of ``text`` as a Python callable (descriptor address, lo, hi, tid)."""
-    import llvmlite.binding as llvm
+    """The kernel of ``text`` as a Python callable (descriptor address, lo, hi, tid).
 
-    from accelc.targets.numba_cpu.compile_kernel import compile_kernel, target_machine
-
-    source = KernelSource("test", text)
-    code = compile_kernel(source, isa)
-    target = target_machine(isa)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
-    _KEEP.extend([engine, target])
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return _ENTRY(engine.get_function_address(f"k_{source.digest}"))
+    Compiled objects come from the cache that users have, so that test processes share them.
+    """
+    return _ENTRY(KernelStore(None, isa).address(KernelSource("test", text)))
 
 
 def tensor(array: np.ndarray, value: int) -> Tensor:
