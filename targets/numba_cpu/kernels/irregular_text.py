@@ -148,6 +148,34 @@ def _max_pool(params: Params) -> str:
     return "\n".join(lines)
 
 
+_ROI_SAMPLE = [
+    "            a = Z(0.0)",
+    "            b = Z(0.0)",
+    "            e = Z(0.0)",
+    "            f = Z(0.0)",
+    "            if v >= Z(-1.0) and v <= Z(x_2) and u >= Z(-1.0) and u <= Z(x_3):",
+    "                t = most(v, Z(0.0))",
+    "                s = most(u, Z(0.0))",
+    "                y0 = i64(t)",
+    "                x0 = i64(s)",
+    "                y1 = least(y0 + 1, x_2 - 1)",
+    "                x1 = least(x0 + 1, x_3 - 1)",
+    "                if y0 >= x_2 - 1:",
+    "                    y0 = x_2 - 1",
+    "                    t = Z(y0)",
+    "                if x0 >= x_3 - 1:",
+    "                    x0 = x_3 - 1",
+    "                    s = Z(x0)",
+    "                t = t - Z(y0)",
+    "                s = s - Z(x0)",
+    "                a = (Z(1.0) - t) * (Z(1.0) - s) * get(source, y0 * x_3 + x0)",
+    "                b = (Z(1.0) - t) * s * get(source, y0 * x_3 + x1)",
+    "                e = t * (Z(1.0) - s) * get(source, y1 * x_3 + x0)",
+    "                f = t * s * get(source, y1 * x_3 + x1)",
+]
+"""The four weighted neighbours a, b, e, f of the sample (u, v); 0 outside of the image."""
+
+
 def _roi_align(params: Params) -> str:
     shift = 0.5 if params["half_pixel"] else 0.0
     ratio = int(params["sampling_ratio"])
@@ -188,29 +216,7 @@ def _roi_align(params: Params) -> str:
         "        v = top + Z(p // y_3) * high + (Z(iy) + Z(0.5)) * high / Z(gy)",
         "        for ix in range(gx):",
         "            u = left + Z(p % y_3) * broad + (Z(ix) + Z(0.5)) * broad / Z(gx)",
-        "            a = Z(0.0)",
-        "            b = Z(0.0)",
-        "            e = Z(0.0)",
-        "            f = Z(0.0)",
-        "            if v >= Z(-1.0) and v <= Z(x_2) and u >= Z(-1.0) and u <= Z(x_3):",
-        "                t = most(v, Z(0.0))",
-        "                s = most(u, Z(0.0))",
-        "                y0 = i64(t)",
-        "                x0 = i64(s)",
-        "                y1 = least(y0 + 1, x_2 - 1)",
-        "                x1 = least(x0 + 1, x_3 - 1)",
-        "                if y0 >= x_2 - 1:",
-        "                    y0 = x_2 - 1",
-        "                    t = Z(y0)",
-        "                if x0 >= x_3 - 1:",
-        "                    x0 = x_3 - 1",
-        "                    s = Z(x0)",
-        "                t = t - Z(y0)",
-        "                s = s - Z(x0)",
-        "                a = (Z(1.0) - t) * (Z(1.0) - s) * get(source, y0 * x_3 + x0)",
-        "                b = (Z(1.0) - t) * s * get(source, y0 * x_3 + x1)",
-        "                e = t * (Z(1.0) - s) * get(source, y1 * x_3 + x0)",
-        "                f = t * s * get(source, y1 * x_3 + x1)",
+        *_ROI_SAMPLE,
         f"            {take}",
         "            seen = i64(1)",
         f"    put(y, task * y_2 * y_3 + p, {finish})",
