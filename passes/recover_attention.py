@@ -55,7 +55,8 @@ class AttentionRule(Rule[_Found]):
         weights = node.outputs[0]
         if edit.opset < SINCE:
             return Refusal(f"Attention needs opset {SINCE}, the model has {edit.opset}", at=node)
-        if weights.dtype not in FLOATS:
+        # float64 is left as it is: kernels for attention are in single precision
+        if weights.dtype not in FLOATS or weights.dtype == ir.DataType.DOUBLE:
             return Refusal(f"{weights.name} is not of floats that Attention takes here", at=weights)
         if rank(weights) != 4 or node.attributes.get_int("axis", -1) not in (-1, 3):
             return Refusal("the softmax is not over the last of four axes", at=node)
