@@ -26,9 +26,7 @@ def reshape(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     if -1 in target and known:
         target[target.index(-1)] = x.size // known
     if math.prod(target) != x.size or min(target, default=0) < 0:
-        raise CallError(
-            "the tensor cannot be reshaped", why=f"{list(x.shape)} to {_ints(inputs[1])}"
-        )
+        raise CallError("the tensor cannot be reshaped", why=f"{list(x.shape)} to {_ints(inputs[1])}")
     return [x.reshape(target)]
 
 
