@@ -26,6 +26,9 @@ CLEAN: tuple[str, ...] = (
     "inline-if",
     "fold-shapes",
     "fold-constants",
+    "inline-if",  # an If inside the branch taken, whose condition is known only now
+    "fold-shapes",
+    "fold-constants",
     "identity-ops",
     "cast-chains",
     "reshape-chains",
