@@ -32,7 +32,7 @@ def build(count: int) -> ir.Model:
     """About ``count`` nodes in which every clean-up pass finds work all the way.
 
     There are no-ops, pairs of Cast, Reshape and Transpose, shape arithmetic, equal nodes, constants, MatMul + Add,
-    Gemm * constant, dead ends, and a value with a user in every block.
+    Gemm * constant, Ifs of a known condition, dead ends, and a value with a user in every block.
     """
     x = value("x", ["N", 4])
     w, b = weight(np.eye(4, dtype=np.float32), "w"), weight(np.ones(4, np.float32), "b")
@@ -40,15 +40,17 @@ def build(count: int) -> ir.Model:
     nodes: list[ir.Node] = []
     current = x
 
-    def add(
-        op: str, inputs: list[ir.Value], dims: list[int | str], attribute: ir.Attr | None = None
-    ) -> ir.Value:
+    def add(op: str, inputs: list[ir.Value], dims: list[int | str], *attributes: ir.Attr) -> ir.Value:
         out = value(f"v{len(nodes)}", dims)
-        attributes = () if attribute is None else (attribute,)
         nodes.append(ir.Node("", op, inputs, attributes, outputs=[out], name=f"n{len(nodes)}"))
         return out
 
+    def branch(op: str) -> ir.Graph:
+        out = value(f"{op}{len(nodes)}", ["N", 4])
+        return ir.Graph([], [out], nodes=[ir.Node("", op, [current], outputs=[out])], name=op)
+
     perm = ir.AttrInt64s("perm", [1, 0])
+    yes = weight(np.array(True), "yes")
     while len(nodes) < count:
         current = add("Identity", [current], ["N", 4])
         current = add("Cast", [current], ["N", 4], ir.AttrInt64("to", 11))
@@ -68,9 +70,12 @@ def build(count: int) -> ir.Model:
         current = add("Add", [product, folded], ["N", 4])
         product = add("Gemm", [current, w], ["N", 4])
         current = add("Mul", [product, b], ["N", 4])
+        taken, left_out = branch("Tanh"), branch("Sin")
+        branches = ir.AttrGraph("then_branch", taken), ir.AttrGraph("else_branch", left_out)
+        current = add("If", [yes], ["N", 4], *branches)
         add("Exp", [x], ["N", 4])
     last = nodes[-2].outputs[0]
-    weights = [w, b, flat, wide]
+    weights = [w, b, flat, wide, yes]
     graph = ir.Graph([x], [last], nodes=nodes, initializers=weights, opset_imports={"": 24}, name="g")
     return ir.Model(graph, ir_version=11)
 
