@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def measure(entry: dict[str, Any], target: str, rounds: int, cache: Path) -> dic
     one = next(r for r in report.ratios if r.baseline == "onnxruntime" and r.subject_threads == 1)
     two = next(r for r in report.ratios if r.baseline == "accelc")
     return {
+        "slowest": slowest(exe, dims),
         "kernels": exe.summary.get("kernels", 0),
         "cold_ms": cold_ms,
         "warm_ms": warm_ms,
@@ -90,6 +92,24 @@ def measure(entry: dict[str, Any], target: str, rounds: int, cache: Path) -> dic
         "peak_rss_bytes": report.peak_rss_bytes,
         "machine": report.machine,
     }
+
+
+def slowest(exe: Any, sizes: dict[str, int], count: int = 3) -> list[dict[str, Any]]:
+    """The kernels that take most of a call."""
+    from accelc.inputs import random_feeds
+
+    steps = exe.step_times(random_feeds(exe.model, seed=1, sizes=sizes))
+    total = sum(step.ms or 0.0 for step in steps) or 1.0
+    steps.sort(key=lambda step: -(step.ms or 0.0))
+    return [
+        {
+            "node": ", ".join(step.origin),
+            "kernel": step.kernel,
+            "ms": step.ms,
+            "share": (step.ms or 0.0) / total,
+        }
+        for step in steps[:count]
+    ]
 
 
 def run_child(name: str, args: argparse.Namespace, cache: Path) -> dict[str, Any]:
@@ -158,6 +178,14 @@ def main() -> None:
                 rows[name] = run_child(name, args, Path(shared if args.shared_cache else own))
             line = zip(cells(name, rows[name]), widths, strict=False)
             print("  ".join(text.ljust(width) for text, width in line), flush=True)
+            for step in rows[name].get("slowest", ()):
+                print(f"    {step['share']:4.0%}  {step['kernel']}  {step['node'][-80:]}", flush=True)
+    ratios = [row["ratio"]["median"] for row in rows.values() if "ratio" in row]
+    if ratios:
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        print(
+            f"\n{len(ratios)} models: geometric mean {mean:.2f}, least {min(ratios):.2f} of onnxruntime's speed"
+        )
     machine = next((row["machine"] for row in rows.values() if "machine" in row), {})
     if machine:
         versions = ", ".join(f"{key} {value}" for key, value in machine["versions"].items())
