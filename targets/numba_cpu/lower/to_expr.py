@@ -125,12 +125,18 @@ def _pow(m: Maker) -> int:
             return m.make("mul", m.make("mul", base, base), base)
         if power == -1.0:
             return m.make("recip", base)
-        # pow(-inf, 0.5) is inf and sqrt(-inf) is NaN; models mean the square root.
         if power == 0.5:
-            return m.make("sqrt", base)
+            return _half_power(m, base)
     if m.dtype(base) in FLOATS:
         exponent = m.cast(exponent, m.dtype(base))
     return m.make("pow", base, exponent)
+
+
+def _half_power(m: Maker, base: int) -> int:
+    """The square root, but pow(-inf, 0.5) is inf and pow(-0.0, 0.5) is 0.0 (IEEE 754-2019, section 9.2.1)."""
+    least = m.make("eq", base, m.const(-math.inf, base), dtype="bool")
+    root = m.make("sqrt", m.make("add", base, m.const(0.0, base)))
+    return m.make("where", least, m.const(math.inf, base), root, dtype=m.dtype(base))
 
 
 def _mod(m: Maker) -> int:

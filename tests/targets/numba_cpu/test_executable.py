@@ -209,3 +209,11 @@ def test_kernels_read_shape_elements() -> None:
         "s = Shape(x) n = Gather<axis=0>(s, one) f = Cast<to=1>(n) a = Mul(x, f) b = Neg(a) y = Mul(b, f) }"
     )
     check(model, {"x": np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32)})
+
+
+def test_square_root_by_pow_keeps_the_special_values() -> None:
+    model = model_of("g (float[9] x) => (float[9] y) <float h = {0.5}> { y = Pow(x, h) }")
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, 4.0, 2.25, 1e-40], np.float32)
+    (found,), (wanted,) = lower(model).run(None, {"x": x}), run_onnxruntime(model, {"x": x})
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(np.signbit(found[:2]), np.signbit(wanted[:2]))
