@@ -28,10 +28,14 @@ def test_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text(json.dumps({"digits": entry, "absent": missing}))
     done = run_script(tmp_path, "--rounds", "1", "--json", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stderr
-    header, digits, absent = done.stdout.splitlines()[:3]
+    header, digits, *slowest, absent = done.stdout.split("\n\n")[0].splitlines()
     assert header.split()[:2] == ["model", "kernels"]
     assert digits.startswith("digits  ")
+    assert len(slowest) == 3
+    assert all("%" in line for line in slowest)
+    assert absent.startswith("absent  ")
     assert "Error" in absent
+    assert "1 models: geometric mean" in done.stdout
     rows = json.loads((tmp_path / "out.json").read_text())
     assert rows["digits"]["verification"] == "verified"
     assert rows["digits"]["ratio"]["median"] > 0
