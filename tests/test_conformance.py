@@ -18,7 +18,7 @@ from accelc.conformance.cases import Case, Features, all_cases, features
 from accelc.conformance.command import main, run
 from accelc.conformance.judge import Result, differs
 from accelc.conformance.report import Report, read_known_wrong
-from accelc.targets.numba_cpu.host_ops import narrow_types, ngrams, sampling, scans, signals
+from accelc.targets.host_ops import narrow_types, ngrams, sampling, scans, signals
 
 FAST = frozenset(
     """

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from accelc.errors import CallError
-from accelc.targets.numba_cpu.host_ops import HOST_OPS
+from accelc.targets.host_ops import HOST_OPS
 from accelc.targets.numba_cpu.lower.attributes import attributes
 from accelc.targets.numba_cpu.program import HostCall
 

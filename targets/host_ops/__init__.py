@@ -6,7 +6,7 @@ Strings are object arrays of str, sequences are lists, an empty optional is None
 
 from __future__ import annotations
 
-from accelc.targets.numba_cpu.host_ops import (
+from accelc.targets.host_ops import (
     data_dependent,
     narrow_types,
     ngrams,
@@ -17,7 +17,7 @@ from accelc.targets.numba_cpu.host_ops import (
     signals,
     strings,
 )
-from accelc.targets.numba_cpu.host_ops.base import HostOp
+from accelc.targets.host_ops.base import HostOp
 
 HOST_OPS: dict[tuple[str, str], HostOp] = {
     **data_dependent.OPS,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from accelc.errors import CallError
-from accelc.targets.numba_cpu.host_ops.base import HostOp
+from accelc.targets.host_ops.base import HostOp
 
 
 def tf_idf(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:

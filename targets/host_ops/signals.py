@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.errors import CallError
-from accelc.targets.numba_cpu.host_ops.base import HostOp, given
+from accelc.targets.host_ops.base import HostOp, given
 
 
 def _complex(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.errors import CallError
-from accelc.targets.numba_cpu.host_ops.base import HostOp, given
+from accelc.targets.host_ops.base import HostOp, given
 
 _SATURATING = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from accelc.errors import CallError
-from accelc.targets.numba_cpu.host_ops.base import HostOp, given
+from accelc.targets.host_ops.base import HostOp, given
 
 
 def _position(value: Any, length: int, most: int) -> int:
