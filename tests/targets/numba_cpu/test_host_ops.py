@@ -11,8 +11,8 @@ from lower_harness import reference
 
 from accelc.errors import CallError
 from accelc.target import TargetOptions
-from accelc.targets.numba_cpu.executable import CpuExecutable
 from accelc.targets.host_ops import HOST_OPS
+from accelc.targets.numba_cpu.executable import CpuExecutable
 from accelc.targets.numba_cpu.target import NumbaCpu
 
 X = np.array([[2, 0, 3, 0], [1, 1, 0, 2], [2, 0, 3, 0]], np.float32)
