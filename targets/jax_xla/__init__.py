@@ -1,0 +1,1 @@
+"""Target ``xla`` (``gpu``, ``tpu``): the model as jitted JAX functions, exported as StableHLO."""
