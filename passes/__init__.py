@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
-import importlib
 import importlib.util
 import sys
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from accelc.errors import UsageError
 from accelc.ir.pass_base import Pass
+from accelc.registry import Registry
 
 TABLE: dict[str, str] = {
     "cast-chains": "accelc.passes.cast_chains:CastChains",
@@ -43,43 +41,10 @@ TABLE: dict[str, str] = {
     "unflatten-gemm": "accelc.passes.unflatten_gemm:UnflattenGemm",
 }
 
-GROUP = "accelc.passes"
+REGISTRY = Registry[Pass]("pass", Pass, "accelc.Pass", TABLE, group="accelc.passes")  # type: ignore[type-abstract]
 
-
-def names() -> tuple[str, ...]:
-    """Names of all passes, installed ones of third parties included, sorted."""
-    return tuple(sorted({*TABLE, *_installed()}))
-
-
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-def pass_class(name: str) -> type[Pass]:
-    """The class of the pass called ``name``.
-
-    Raises:
-        UsageError: There is no such pass, or it cannot be loaded.
-    """
-    if name in TABLE:
-        module, _, attribute = TABLE[name].partition(":")
-        loaded = getattr(importlib.import_module(module), attribute)
-    elif (point := _installed().get(name)) is not None:
-        try:
-            loaded = point.load()
-        except Exception as error:  # a third party's module may fail in any way
-            raise UsageError(f"pass {name} cannot be loaded", where=point.value, why=repr(error)) from error
-    else:
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"there is no pass {name!r}", fix=f"{hint}see `accelc passes`")
-    return _checked(loaded, name)
-
-
-def _checked(loaded: object, where: str) -> type[Pass]:
-    if not (isinstance(loaded, type) and issubclass(loaded, Pass)):
-        raise UsageError(f"{where} is not a pass", why="it must be a subclass of accelc.Pass")
-    return loaded
+names = REGISTRY.names
+pass_class = REGISTRY.load
 
 
 def resolve(spec: str | Pass, **options: Any) -> Pass:
@@ -160,4 +125,4 @@ def load_from_file(spec: str) -> Pass:
     if not hasattr(module, class_name):
         found = [n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module_name]
         raise UsageError(f"{path} has no class {class_name}", why=f"it has {', '.join(found) or 'none'}")
-    return _make(_checked(getattr(module, class_name), spec), class_name, options)
+    return _make(REGISTRY.checked(getattr(module, class_name), spec), class_name, options)
