@@ -205,6 +205,8 @@ def _convert(model: onnx.ModelProto, version: int) -> tuple[onnx.ModelProto | No
     # The converter writes down every shape it infers; only what the model declared itself is kept.
     del converted.graph.value_info[:]
     converted.graph.value_info.extend(model.graph.value_info)
+    for before, after in zip(model.graph.output, converted.graph.output, strict=True):
+        after.CopyFrom(before)
     return converted, ""
 
 

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from accelc.ir.control_rules import infer_if, infer_loop
 from accelc.ir.dims import symbols_in
+from accelc.ir.pool_rule import correct_pool
 from accelc.ir.slice_rule import correct_slice
 
 MAX_ELEMENTS = 1024
@@ -34,6 +35,7 @@ def install() -> None:
     _bound_elements(ShapeInferenceContext)
     registry.collect()
     added = {"ConstantOfShape": _constant_of_shape, "Equal": _equal, "Where": _where, "Slice": correct_slice}
+    added |= dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), correct_pool)
     for op_type, rule in added.items():
         for since in registry.version_boundaries("", op_type):
             inner = registry.get("", op_type, version=since)
