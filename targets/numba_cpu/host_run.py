@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 
 from accelc.errors import CallError
+from accelc.ir.attributes import attributes
 from accelc.targets.host_ops import HOST_OPS
-from accelc.targets.numba_cpu.lower.attributes import attributes
 from accelc.targets.numba_cpu.program import HostCall
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.ir import shapes
+from accelc.ir.attributes import attributes
 from accelc.ir.pass_base import Refusal
 from accelc.ir.shape_rules import ELEMENTS
 from accelc.ir.walk import all_graphs, all_nodes, subgraphs_of
-from accelc.targets.numba_cpu.lower.attributes import attributes
 from accelc.targets.numba_cpu.lower.host import captures_of, host_value
 from accelc.targets.numba_cpu.lower.outputs import pruned
 from accelc.targets.numba_cpu.program import BodyCall, Dims, Program

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from accelc.ir.attributes import attributes, constant_array
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.expr import Expr, ExprBuilder
-from accelc.targets.numba_cpu.lower.attributes import attributes, constant_array
 from accelc.targets.numba_cpu.lower.elementwise import result_dtype, to_expr
 
 Source = int | np.ndarray

@@ -10,13 +10,13 @@ import onnx_ir as ir
 
 from accelc.errors import LoweringError
 from accelc.ir import shapes
+from accelc.ir.attributes import attributes, constant_array, dtype_name
 from accelc.ir.editor import origin_of
 from accelc.ir.inline import inline_all
 from accelc.ir.pass_base import Refusal, node_name
 from accelc.targets.numba_cpu.body_run import OPS
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.expr import Expr, substitute
-from accelc.targets.numba_cpu.lower.attributes import attributes, constant_array, dtype_name
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.control import control_call, steering_elements
 from accelc.targets.numba_cpu.lower.elementwise import ELEMENTWISE, emit_cluster

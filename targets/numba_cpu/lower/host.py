@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from accelc.ir.attributes import dtype_name
 from accelc.ir.pass_base import Refusal
 from accelc.ir.walk import subgraphs_of
 from accelc.targets.host_ops import HOST_OPS
-from accelc.targets.numba_cpu.lower.attributes import dtype_name
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.program import Dims, HostCall, Value
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import onnx_ir as ir
 
+from accelc.ir.attributes import dtype_name
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
 from accelc.targets.numba_cpu.kernels.expr_emit import step_error
 from accelc.targets.numba_cpu.kernels.text import FLOATS, POINTERS
-from accelc.targets.numba_cpu.lower.attributes import dtype_name
 
 
 class _RefusedError(Exception):
