@@ -12,8 +12,8 @@ import onnx_ir as ir
 
 from accelc import artifact
 from accelc.errors import AccelcError, ArtifactError, FallbackError, LimitError, UnsupportedError, UsageError
-from accelc.ir.pass_base import Limits, Pass, PassContext, count_nodes
-from accelc.pipeline import Pipeline, run_passes
+from accelc.ir.pass_base import Limits, PassContext, count_nodes
+from accelc.pipeline import Checks, Pipeline, Step, resolved, run_passes, step_names
 from accelc.reference import Source, evaluate_node
 from accelc.request import Progress, Request
 from accelc.specialise import SpecialisingExecutable, steering_inputs
@@ -28,7 +28,7 @@ def compile(
     target: str | Target = "cpu",
     level: int = 2,
     pipeline: Pipeline | None = None,
-    passes: str | Sequence[str | Pass] | None = None,
+    passes: str | Sequence[Step] | None = None,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int | str]] | None = None,
     threads: int = 1,
@@ -241,7 +241,7 @@ def _build(request: Request, target: Target, imported: Imported, clock: _Clock) 
     exe.info = CompileInfo(
         imported.name,
         imported.sha256,
-        tuple(str(resolve(step)) for step in request.steps()),
+        tuple(map(str, resolved(request.steps(), resolve))),
         manifest_facts(exe, facts),
     )
     return exe
@@ -257,7 +257,7 @@ def _compile_model(
     """Run the passes over ``model`` and lower it; ``clock`` and ``facts`` are told how it went."""
     from accelc.passes import resolve
 
-    passes = [resolve(step) for step in request.steps()]
+    steps = resolved(request.steps(), resolve)
     ctx = PassContext(
         limits=request.limits,
         evaluator=evaluate_node,
@@ -265,16 +265,17 @@ def _compile_model(
         max_rewrites=request.max_rewrites,
         deadline=clock.deadline if clock is not None else None,
     )
-    ctx.progress = lambda name: request.tell(f"pass {name}", len(ctx.trace.records), len(passes))
-    model = run_passes(
-        passes,
-        model,
-        ctx,
-        verify_each=request.verify_each,
-        print_after=tuple(request.print_ir_after),
-        emit=(request.emit or _print_text) if request.print_ir_after else None,
-        dump_on_error=request.dump_on_error,
+    names = [name for step in steps for name in step_names(step)]
+    ctx.progress = lambda name: request.tell(
+        f"pass {name}", min(len(ctx.trace.records), len(names)), len(names)
     )
+    checks = Checks(
+        request.verify_each,
+        tuple(request.print_ir_after),
+        (request.emit or _print_text) if request.print_ir_after else None,
+        request.dump_on_error,
+    )
+    model = run_passes(steps, model, ctx, checks)
     if facts is not None:
         facts["nodes"]["after"] = count_nodes(model)
     if clock is not None:

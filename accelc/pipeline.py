@@ -5,30 +5,45 @@ Names are resolved to passes by the caller (``accelc.passes.resolve``): this mod
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import onnx_ir as ir
 
 from accelc.errors import AccelcError, PassError, UsageError
-from accelc.ir.pass_base import Pass, PassContext, PassRecord, count_nodes
+from accelc.ir.pass_base import Pass, PassContext, PassRecord, PassResult, count_nodes
 
-Step = str | Pass
 
-CLEAN: tuple[str, ...] = (
-    "infer-shapes{again=True}",  # names that the model declares inside meet shape arithmetic the second time
+@dataclass(frozen=True)
+class Repeat:
+    """Steps that run in turn until none of them finds anything more to change; written ``(a,b,c)*``.
+
+    A pass that has run finds nothing more in what it left, so the turns end when every other step has looked at
+    the graph since the last change. A graph with nothing to do costs one turn.
+
+    Args:
+        steps: Names or passes.
+        rounds: Turns at most: past them the graph stays as it is, valid and no worse.
+    """
+
+    steps: tuple[str | Pass, ...]
+    rounds: int = 8
+
+    def __str__(self) -> str:
+        """The steps in parentheses, as ``--passes`` reads them."""
+        return f"({','.join(str(step) for step in self.steps)})*"
+
+
+Step = str | Pass | Repeat
+
+CLEAN: tuple[Step, ...] = (
+    "infer-shapes",
     "identity-ops",
-    "fold-constants",
-    "fold-shapes",
-    "fold-constants",
-    "inline-if",
-    "fold-shapes",
-    "fold-constants",
-    "inline-if",  # an If inside the branch taken, whose condition is known only now
-    "fold-shapes",
-    "fold-constants",
+    Repeat(("fold-constants", "fold-shapes", "inline-if")),  # each gives the others something to know
     "identity-ops",
     "cast-chains",
     "reshape-chains",
@@ -40,7 +55,7 @@ CLEAN: tuple[str, ...] = (
 )
 """Folding, no-ops, chains, common subexpressions, weights that absorb their neighbours."""
 
-RECOVER: tuple[str, ...] = (
+RECOVER: tuple[Step, ...] = (
     "unflatten-gemm",
     "recover-layer-norm",
     "recover-rms-norm",
@@ -54,10 +69,10 @@ RECOVER: tuple[str, ...] = (
 )
 """Ops that exporters took apart, put together again."""
 
-FUSE: tuple[str, ...] = ("fuse-epilogues", "fuse-reductions", "fuse-elementwise", "eliminate-dead")
+FUSE: tuple[Step, ...] = ("fuse-epilogues", "fuse-reductions", "fuse-elementwise", "eliminate-dead")
 """Clusters outlined into functions, one kernel each."""
 
-LEVELS: tuple[tuple[str, ...], ...] = (
+LEVELS: tuple[tuple[Step, ...], ...] = (
     ("infer-shapes",),
     CLEAN,
     CLEAN + RECOVER + FUSE,
@@ -68,7 +83,20 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 
 def step_name(step: Step) -> str:
     """Name of a step, without its options."""
-    return (step if isinstance(step, str) else str(step)).split("{")[0]
+    return str(step).split("{")[0]
+
+
+def step_names(step: Step) -> tuple[str, ...]:
+    """Names of the passes of one step: several if it repeats."""
+    return tuple(map(step_name, step.steps)) if isinstance(step, Repeat) else (step_name(step),)
+
+
+def resolved(steps: Iterable[Step], resolve: Callable[[str | Pass], Pass]) -> tuple[Pass | Repeat, ...]:
+    """The steps with a pass in the place of every name."""
+    return tuple(
+        replace(step, steps=tuple(map(resolve, step.steps))) if isinstance(step, Repeat) else resolve(step)
+        for step in steps
+    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +124,7 @@ class Pipeline:
 
     def names(self) -> tuple[str, ...]:
         """Names of the steps in order, without options."""
-        return tuple(step_name(step) for step in self.steps)
+        return tuple(name for step in self.steps for name in step_names(step))
 
     def without(self, *names: str) -> Pipeline:
         """Leave out every step with one of these names.
@@ -105,7 +133,7 @@ class Pipeline:
             UsageError: A name is not in the pipeline.
         """
         self._check_present(names)
-        return replace(self, steps=tuple(s for s in self.steps if step_name(s) not in names))
+        return self._keeping(lambda name: name not in names)
 
     def only(self, *names: str) -> Pipeline:
         """Keep the steps with these names, in their order here.
@@ -114,44 +142,56 @@ class Pipeline:
             UsageError: A name is not in the pipeline.
         """
         self._check_present(names)
-        return replace(self, steps=tuple(s for s in self.steps if step_name(s) in names))
+        return self._keeping(lambda name: name in names)
+
+    def _keeping(self, keep: Callable[[str], bool]) -> Pipeline:
+        """The steps whose names ``keep`` accepts; nothing repeats where nothing is left of it."""
+        kept: list[Step] = []
+        for step in self.steps:
+            if isinstance(step, Repeat):
+                inner = tuple(each for each in step.steps if keep(step_name(each)))
+                kept += [replace(step, steps=inner)] if inner else []
+            elif keep(step_name(step)):
+                kept.append(step)
+        return replace(self, steps=tuple(kept))
 
     def then(self, *steps: Step) -> Pipeline:
         """Add steps at the end."""
         return replace(self, steps=(*self.steps, *steps))
 
     def before(self, name: str, *steps: Step) -> Pipeline:
-        """Add steps before the first step called ``name``.
+        """Add steps before the first step called ``name``, or the one that repeats it.
 
         Raises:
             UsageError: ``name`` is not in the pipeline.
         """
         self._check_present((name,))
-        place = self.names().index(name)
+        place = next(i for i, step in enumerate(self.steps) if name in step_names(step))
         return replace(self, steps=(*self.steps[:place], *steps, *self.steps[place:]))
 
     def before_fusion(self, *steps: Step) -> Pipeline:
         """Add steps where passes on plain ops belong: before the first fusing step, else at the end."""
-        fusing = [name for name in self.names() if name in FUSE[:-1]]
+        fusing = [name for name in self.names() if name.startswith("fuse-") and name in FUSE]
         return self.before(fusing[0], *steps) if fusing else self.then(*steps)
 
     def edited(self, text: str) -> Pipeline:
         """Apply the text of ``--passes``.
 
-        ``a,b`` runs just these; ``-c`` leaves one out; ``+d`` adds one before fusion. Names may carry options
-        in braces. ``-c`` or ``+d`` without plain names edit this pipeline.
+        ``a,b`` runs just these, ``(a,b)*`` in turn until they change nothing; ``-c`` leaves one out; ``+d`` adds
+        one before fusion. Names may carry options in braces. ``-c`` or ``+d`` without plain names edit this
+        pipeline.
 
         Raises:
             UsageError: An item is empty, or a name to leave out is not there.
         """
         items = split_steps(text)
         plain = [item for item in items if item[0] not in "+-"]
-        result = Pipeline(tuple(plain)) if plain else self
+        result = Pipeline(tuple(map(_parse_step, plain))) if plain else self
         for item in items:
             if item[0] == "-":
                 result = result.without(item[1:])
             elif item[0] == "+":
-                result = result.before_fusion(item[1:])
+                result = result.before_fusion(_parse_step(item[1:]))
         return result
 
     def _check_present(self, names: Collection[str]) -> None:
@@ -170,15 +210,15 @@ class Pipeline:
 
 
 def split_steps(text: str) -> list[str]:
-    """Split at commas outside braces: ``a,p{n=2,m=4},-c`` has three items.
+    """Split at commas outside braces and parentheses: ``a,p{n=2,m=4},(b,c)*,-d`` has four items.
 
     Raises:
-        UsageError: An item is empty or a brace is not closed.
+        UsageError: An item is empty or a bracket is not closed.
     """
     items: list[str] = [""]
     depth = 0
     for char in text:
-        depth += (char == "{") - (char == "}")
+        depth += (char in "{(") - (char in "})")
         if char == "," and depth == 0:
             items.append("")
         else:
@@ -189,27 +229,46 @@ def split_steps(text: str) -> list[str]:
     return items
 
 
-def run_passes(
-    passes: Sequence[Pass],
-    model: ir.Model,
-    ctx: PassContext,
-    *,
-    verify_each: bool = False,
-    print_after: Collection[str] = (),
-    emit: Callable[[str, str], None] | None = None,
-    dump_on_error: Path | None = None,
-) -> ir.Model:
-    """Run passes in order; each adds a PassRecord to ``ctx.trace``.
+def _parse_step(text: str) -> Step:
+    """``(a,b)*`` as a Repeat, anything else as it is."""
+    if not text.startswith("("):
+        return text
+    if not text.endswith(")*"):
+        raise UsageError(f"cannot read the step {text!r}", fix="write (a,b)* for passes that run in turn")
+    return Repeat(tuple(split_steps(text[1:-2])))
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What happens around every pass.
 
     Args:
-        passes: What to run.
-        model: Changed in place.
-        ctx: Shared context; ``ctx.record`` is the record of the pass at work.
         verify_each: Check the graph after every pass (accelc.ir.verify).
         print_after: Names of passes after which the graph's text goes to ``emit``; ``"all"`` for each.
         emit: Called with the pass's name and the text.
         dump_on_error: Folder (or ``.onnx`` file) for the graph before a failing pass. Keeping it costs a copy
             of the graph, weights shared, per pass.
+    """
+
+    verify_each: bool = False
+    print_after: Collection[str] = ()
+    emit: Callable[[str, str], None] | None = None
+    dump_on_error: Path | None = None
+
+
+NO_CHECKS = Checks()
+
+
+def run_passes(
+    steps: Sequence[Pass | Repeat], model: ir.Model, ctx: PassContext, checks: Checks = NO_CHECKS
+) -> ir.Model:
+    """Run passes in order; each adds a PassRecord to ``ctx.trace`` whenever it runs.
+
+    Args:
+        steps: What to run, resolved (see :func:`resolved`).
+        model: Changed in place.
+        ctx: Shared context; ``ctx.record`` is the record of the pass at work.
+        checks: What is looked at and kept around every pass.
 
     Returns:
         The model after the last pass.
@@ -218,24 +277,36 @@ def run_passes(
         PassError: A pass failed or left an invalid graph; names the pass, its place and the dump.
         AccelcError: A limit was reached or the like; the pass and its place are added to ``where``.
     """
-    for place, pass_ in enumerate(passes, start=1):
-        before = model.clone() if dump_on_error is not None else None
-        if ctx.progress is not None:
-            ctx.progress(str(pass_))
-        try:
-            model = _run_one(pass_, model, ctx, verify_each)
-        except Exception as error:
-            where = f"pass {pass_}, {place} of {len(passes)}"
-            dumped = _dump(before, dump_on_error, place, pass_)
-            raise _named(error, where, dumped) from error
-        if emit is not None and ("all" in print_after or step_name(pass_) in print_after):
-            from accelc.ir.text import to_text
-
-            emit(str(pass_), to_text(model))
+    for place, step in enumerate(steps, start=1):
+        turn = cast("tuple[Pass, ...]", step.steps) if isinstance(step, Repeat) else (step,)
+        longest = step.rounds * len(turn) if isinstance(step, Repeat) else 1
+        unchanged = 0  # passes that ran since the last change, the one that made it included
+        for pass_ in itertools.islice(itertools.cycle(turn), longest):
+            result = _run_checked(pass_, model, ctx, checks, f"{place} of {len(steps)}")
+            model = result.model
+            unchanged = 1 if result.modified else unchanged + 1
+            if unchanged == len(turn):
+                break
     return model
 
 
-def _run_one(pass_: Pass, model: ir.Model, ctx: PassContext, verify_each: bool) -> ir.Model:
+def _run_checked(pass_: Pass, model: ir.Model, ctx: PassContext, checks: Checks, place: str) -> PassResult:
+    before = model.clone() if checks.dump_on_error is not None else None
+    if ctx.progress is not None:
+        ctx.progress(str(pass_))
+    try:
+        result = _run_one(pass_, model, ctx, checks.verify_each)
+    except Exception as error:
+        dumped = _dump(before, checks.dump_on_error, place.split()[0], pass_)
+        raise _named(error, f"pass {pass_}, {place}", dumped) from error
+    if checks.emit is not None and ("all" in checks.print_after or step_name(pass_) in checks.print_after):
+        from accelc.ir.text import to_text
+
+        checks.emit(str(pass_), to_text(result.model))
+    return result
+
+
+def _run_one(pass_: Pass, model: ir.Model, ctx: PassContext, verify_each: bool) -> PassResult:
     record = PassRecord(str(pass_), nodes_before=count_nodes(model))
     ctx.record = record
     ctx.trace.records.append(record)
@@ -247,12 +318,12 @@ def _run_one(pass_: Pass, model: ir.Model, ctx: PassContext, verify_each: bool) 
     start = time.perf_counter()
     try:
         ctx.check_time(f"pass {pass_}")
-        result = pass_.apply(model, ctx).model
+        result = pass_.apply(model, ctx)
     finally:
         record.ms = (time.perf_counter() - start) * 1e3
-    record.nodes_after = count_nodes(result)
+    record.nodes_after = count_nodes(result.model)
     if verify_each:
-        verify(result, after=str(pass_), expect=expect)
+        verify(result.model, after=str(pass_), expect=expect)
     return result
 
 
@@ -270,7 +341,7 @@ def _named(error: Exception, where: str, dumped: str) -> AccelcError:
     )
 
 
-def _dump(model: ir.Model | None, target: Path | None, place: int, pass_: Pass) -> str:
+def _dump(model: ir.Model | None, target: Path | None, place: str, pass_: Pass) -> str:
     if model is None or target is None:
         return ""
     file = target if target.suffix == ".onnx" else target / f"before-{place}-{step_name(pass_)}.onnx"

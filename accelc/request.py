@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from accelc.errors import UsageError
-from accelc.ir.pass_base import Limits, Pass
-from accelc.pipeline import Pipeline
+from accelc.ir.pass_base import Limits
+from accelc.pipeline import Pipeline, Step
 from accelc.target import Target, TargetOptions
 
 Progress = Callable[[str, int, int], None]
@@ -26,7 +26,7 @@ class Request:
     target: str | Target = "cpu"
     level: int = 2
     pipeline: Pipeline | None = None
-    passes: str | Sequence[str | Pass] | None = None
+    passes: str | Sequence[Step] | None = None
     dims: Mapping[str, int] = field(default_factory=dict)
     shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
     threads: int = 1
@@ -62,7 +62,7 @@ class Request:
             if size < 0:
                 raise UsageError(f"dim {dim}={size} is negative")
 
-    def steps(self) -> tuple[str | Pass, ...]:
+    def steps(self) -> tuple[Step, ...]:
         """The passes to run, by name or value."""
         base = self.pipeline if self.pipeline is not None else Pipeline.default(self.level)
         if self.passes is None:

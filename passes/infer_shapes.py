@@ -24,18 +24,13 @@ class InferShapes(Pass):
 
     It rewrites nothing, so it runs whatever the rewrite budget. Import infers too and passes hand shapes on, so
     most often nothing is missing; then it only looks, which saves a second on a model with many symbols.
-
-    Args:
-        again: Infer even if no shape is missing.
     """
-
-    again: bool = False
 
     name: ClassVar[str] = "infer-shapes"
 
     def apply(self, model: ir.Model, ctx: PassContext) -> PassResult:
         """Infer in place; ``modified`` says whether any dtype, shape or known value changed."""
-        if not self.again and _is_complete(model):
+        if _is_complete(model):
             return PassResult(model, False)
         declared = [(v, v.type, v.shape.copy() if v.shape is not None else None) for v in _signature(model)]
         before = _facts(model)

@@ -12,7 +12,17 @@ import accelc.passes as registry
 from accelc.errors import LimitError, PassError, UsageError
 from accelc.ir.pass_base import Pass, PassContext, PassResult
 from accelc.passes.identity_ops import IdentityOps
-from accelc.pipeline import CLEAN, LEVELS, Pipeline, run_passes, split_steps, step_name
+from accelc.pipeline import (
+    LEVELS,
+    Checks,
+    Pipeline,
+    Repeat,
+    resolved,
+    run_passes,
+    split_steps,
+    step_name,
+    step_names,
+)
 from accelc.testing import model_from_text
 
 TEXT = "g (float[3] x) => (float[3] y) { a = Relu(x) b = Identity(a) y = Exp(b) }"
@@ -50,7 +60,7 @@ class Breaks(Pass):
 def test_levels_name_passes_that_exist() -> None:
     for level, steps in enumerate(LEVELS):
         assert Pipeline.default(level).steps == steps
-        assert {step_name(step) for step in steps} <= set(registry.TABLE)
+        assert {name for step in steps for name in step_names(step)} <= set(registry.TABLE)
     with pytest.raises(UsageError, match="no optimisation level 4"):
         Pipeline.default(4)
 
@@ -88,7 +98,7 @@ def test_the_text_of_the_passes_option() -> None:
 
 def test_run_records_what_each_pass_did() -> None:
     ctx = PassContext()
-    model = run_passes([IdentityOps(), Scale(2.0)], model_from_text(TEXT), ctx, verify_each=True)
+    model = run_passes([IdentityOps(), Scale(2.0)], model_from_text(TEXT), ctx, Checks(verify_each=True))
     assert [node.op_type for node in model.graph] == ["Relu", "Exp"]
     first, second = ctx.trace.records
     assert (first.name, first.nodes_before, first.nodes_after, len(first.rewrites)) == (
@@ -102,6 +112,54 @@ def test_run_records_what_each_pass_did() -> None:
     assert first.ms > 0
 
 
+@dataclass(frozen=True)
+class Halve(Pass):
+    """Drop the first of the nodes of one op, if there is more than one node left."""
+
+    op: str
+
+    name: ClassVar[str] = "halve"
+
+    def apply(self, model: ir.Model, ctx: PassContext) -> PassResult:
+        first = model.graph[0]
+        if first.op_type != self.op or len(model.graph) == 1:
+            return PassResult(model, False)
+        first.outputs[0].replace_all_uses_with(first.inputs[0])
+        model.graph.remove(first, safe=True)
+        return PassResult(model, True)
+
+
+def test_steps_repeat_until_nothing_changes() -> None:
+    text = "g (float[2] x) => (float[2] y) { a = Abs(x) b = Neg(a) c = Abs(b) y = Exp(c) }"
+    steps = [Repeat((Halve("Neg"), Halve("Abs")))]
+    ctx = PassContext()
+    assert [node.op_type for node in run_passes(steps, model_from_text(text), ctx).graph] == ["Exp"]
+    ran = ["Neg", "Abs", "Neg", "Abs", "Neg"]  # the last Abs made the last change, so only Neg looks again
+    assert [record.name for record in ctx.trace.records] == [f"halve{{op={op}}}" for op in ran]
+    quiet = PassContext()
+    run_passes(steps, model_from_text("g (float[2] x) => (float[2] y) { y = Exp(x) }"), quiet)
+    assert len(quiet.trace.records) == 2
+    bounded = PassContext()
+    model = run_passes([Repeat(steps[0].steps, rounds=1)], model_from_text(text), bounded)
+    assert len(bounded.trace.records) == 2
+    assert len(model.graph) == 3
+
+
+def test_repeated_steps_are_edited_as_the_others() -> None:
+    pipeline = Pipeline(("a", Repeat(("b", "c")), "d"))
+    assert pipeline.names() == ("a", "b", "c", "d")
+    assert str(pipeline) == "a,(b,c)*,d"
+    assert pipeline.edited(str(pipeline)) == pipeline
+    assert pipeline.without("b").steps == ("a", Repeat(("c",)), "d")
+    assert pipeline.without("b", "c").steps == ("a", "d")
+    assert pipeline.only("d", "c").steps == (Repeat(("c",)), "d")
+    assert pipeline.before("c", "z").steps == ("a", "z", Repeat(("b", "c")), "d")
+    assert pipeline.edited("+(x,y{n=1})*").steps == (*pipeline.steps, Repeat(("x", "y{n=1}")))
+    for wrong in ("(a,b)", "(a,,b)*", "(a,b"):
+        with pytest.raises(UsageError, match="cannot read the"):
+            pipeline.edited(wrong)
+
+
 def test_print_after_and_progress() -> None:
     emitted: list[str] = []
     said: list[str] = []
@@ -111,21 +169,21 @@ def test_print_after_and_progress() -> None:
         passes,
         model_from_text(TEXT),
         ctx,
-        print_after=["scale"],
-        emit=lambda name, text: emitted.append(name),
+        Checks(print_after=["scale"], emit=lambda name, text: emitted.append(name)),
     )
     assert emitted == ["scale"]
     assert said == ["identity-ops", "scale"]
-    run_passes(
-        passes, model_from_text(TEXT), ctx, print_after=["all"], emit=lambda name, text: emitted.append(text)
-    )
+    checks = Checks(print_after=["all"], emit=lambda name, text: emitted.append(text))
+    run_passes(passes, model_from_text(TEXT), ctx, checks)
     assert len(emitted) == 3
     assert "Relu" in emitted[-1]
 
 
 def test_a_failing_pass_names_itself_its_place_and_the_dump(tmp_path: Path) -> None:
     with pytest.raises(PassError) as caught:
-        run_passes([IdentityOps(), Fails()], model_from_text(TEXT), PassContext(), dump_on_error=tmp_path)
+        run_passes(
+            [IdentityOps(), Fails()], model_from_text(TEXT), PassContext(), Checks(dump_on_error=tmp_path)
+        )
     dump = tmp_path / "before-2-fails.onnx"
     assert str(caught.value) == (
         "PassError: a pass failed\n"
@@ -140,7 +198,7 @@ def test_a_failing_pass_names_itself_its_place_and_the_dump(tmp_path: Path) -> N
 
 def test_verify_each_names_the_pass_that_broke_the_graph() -> None:
     with pytest.raises(PassError) as caught:
-        run_passes([Breaks()], model_from_text(TEXT), PassContext(), verify_each=True)
+        run_passes([Breaks()], model_from_text(TEXT), PassContext(), Checks(verify_each=True))
     assert "pass breaks, 1 of 1" in str(caught.value)
 
 
@@ -153,9 +211,8 @@ def test_limits_keep_their_kind() -> None:
 def test_resolve() -> None:
     assert isinstance(registry.resolve("identity-ops"), IdentityOps)
     assert registry.resolve(passed := Scale(3.0)) is passed
-    assert {step_name(step) for step in CLEAN} <= set(registry.names())
-    for step in CLEAN:
-        assert str(registry.resolve(step)) == step
+    for step, loaded in zip(LEVELS[3], resolved(LEVELS[3], registry.resolve), strict=True):
+        assert str(loaded) == str(step)
     with pytest.raises(UsageError, match="there is no pass 'fold-constant'") as caught:
         registry.resolve("fold-constant")
     assert "did you mean fold-constants?" in str(caught.value)

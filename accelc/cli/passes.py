@@ -25,7 +25,10 @@ def list_passes(
     from accelc.pipeline import LEVELS, Pipeline
 
     chosen = Pipeline.default(level).names() if level is not None else names()
-    found = [_facts(name, [n for n, steps in enumerate(LEVELS) if name in steps]) for name in chosen]
+    found = [
+        _facts(name, [n for n in range(len(LEVELS)) if name in Pipeline.default(n).names()])
+        for name in chosen
+    ]
     if as_json:
         emit_json({"level": level, "passes": found})
         return

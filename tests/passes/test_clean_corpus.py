@@ -12,7 +12,7 @@ import pytest
 import accelc.passes as registry
 from accelc.frontend import load_model
 from accelc.ir.pass_base import PassContext
-from accelc.pipeline import CLEAN, run_passes
+from accelc.pipeline import CLEAN, Checks, resolved, run_passes
 from accelc.reference import evaluate_node, run_onnxruntime
 from accelc.testing.rewrites import assert_close
 
@@ -35,7 +35,7 @@ def test_same_answers(name: str) -> None:
     model = load_model(entry["path"]).model
     expected = run_onnxruntime(model, feeds)
     ctx = PassContext(evaluator=evaluate_node)
-    result = run_passes([registry.resolve(step) for step in CLEAN], model, ctx, verify_each=True)
+    result = run_passes(resolved(CLEAN, registry.resolve), model, ctx, Checks(verify_each=True))
     for value, a, b in zip(result.graph.outputs, expected, run_onnxruntime(result, feeds), strict=True):
         assert_close(a, b, str(value.name), tolerance=2e-5)
     assert not [

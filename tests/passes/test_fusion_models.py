@@ -15,7 +15,7 @@ import accelc.passes as registry
 from accelc.frontend import load_model
 from accelc.ir.inline import inline_all
 from accelc.ir.pass_base import PassContext, count_nodes
-from accelc.pipeline import Pipeline, run_passes
+from accelc.pipeline import Checks, Pipeline, resolved, run_passes
 from accelc.reference import evaluate_node, relative_error, run_onnxruntime
 
 BENCH = os.environ.get("ACCELC_BENCH", "")
@@ -52,8 +52,8 @@ def load(name: str) -> tuple[ir.Model, dict[str, np.ndarray]]:
 def test_models(name: str, most_nodes: int, wanted: dict[str, int]) -> None:
     model, feeds = load(name)
     expected = run_onnxruntime(model, feeds, optimize=False)
-    steps = [registry.resolve(step) for step in Pipeline.default(2).names()]
-    model = run_passes(steps, model, PassContext(evaluator=evaluate_node), verify_each=True)
+    steps = resolved(Pipeline.default(2).steps, registry.resolve)
+    model = run_passes(steps, model, PassContext(evaluator=evaluate_node), Checks(verify_each=True))
     assert count_nodes(model) <= most_nodes
     results = [run_onnxruntime(model, feeds, optimize=False)]
     inline_all(model)

@@ -11,7 +11,7 @@ import pytest
 
 import accelc.passes as registry
 from accelc.ir.pass_base import PassContext
-from accelc.pipeline import CLEAN, step_name
+from accelc.pipeline import CLEAN, Pipeline
 from accelc.reference import evaluate_node
 
 SMALL, LARGE, RATIO = 1_000, 10_000, 20.0
@@ -90,7 +90,7 @@ def seconds(name: str, count: int) -> tuple[float, int]:
     return time.process_time() - start, len(ctx.record.rewrites)
 
 
-@pytest.mark.parametrize("name", sorted({step_name(step) for step in CLEAN} - {"infer-shapes"}))
+@pytest.mark.parametrize("name", sorted({*Pipeline(CLEAN).names()} - {"infer-shapes"}))
 def test_near_linear(name: str) -> None:
     seconds(name, 50)  # loads and warms what both runs need
     small, rewrites = seconds(name, SMALL)
