@@ -20,6 +20,7 @@ from accelc.free_memory import free_memory_bytes
 from accelc.inputs import ATTEMPTS, Feeds, checked_data, data_beside, model_inputs, random_feeds
 from accelc.ir.cost import nbytes, weight_bytes
 from accelc.ir.pass_base import node_name
+from accelc.ir.runnable import make_runnable
 from accelc.ir.shapes import dims_of
 from accelc.ir.weights import subgraphs_of
 from accelc.oracle_process import run_isolated
@@ -137,13 +138,14 @@ def _random_cases(oracle: _Oracles, imported: ir.Model, sets: int, seed: int, fo
 
 
 class _Oracles:
-    """Optimised and unoptimised onnxruntime on the user's model, or on the imported one if it refuses that.
+    """Optimised and unoptimised onnxruntime on the user's model, or if it refuses that on the imported one.
 
     ``rejected`` tells, after a failure, whether other inputs might do better.
     """
 
     def __init__(self, original: Source, imported: ir.Model) -> None:
         self._sources: list[Source] = [original] if original is imported else [original, imported]
+        self._imported = imported
         self._sessions: tuple[Oracle, Oracle] | None = None
         self._isolated = hazard(imported) != ""
         self.attempts = _CHILD_ATTEMPTS if self._isolated else ATTEMPTS
@@ -168,13 +170,18 @@ class _Oracles:
         return tuple(first), tuple(second)
 
     def _load(self) -> tuple[Oracle, Oracle]:
-        for position, source in enumerate(self._sources):
+        first: UnsupportedError | None = None
+        for source in self._sources:
             try:
                 return Oracle(source), Oracle(source, optimize=False)
-            except UnsupportedError:
-                if position + 1 == len(self._sources):
-                    raise
-        raise UnsupportedError("no model was given to onnxruntime")
+            except UnsupportedError as error:
+                first = first or error
+        other_forms = self._imported.clone()  # onnxruntime has dropped kernels that it once had
+        make_runnable(other_forms)
+        try:
+            return Oracle(other_forms), Oracle(other_forms, optimize=False)
+        except UnsupportedError as error:
+            raise first or error from error
 
 
 def _nodes(model: ir.Model) -> list[ir.Node]:

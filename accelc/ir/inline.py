@@ -32,7 +32,7 @@ def inline_all(model: ir.Model, *, only: Collection[ir.OperatorIdentifier] | Non
         for node in list(graph):
             function = fused.get(node.op_identifier())
             if function is not None:
-                _inline_call(edit, node, function)
+                inline_call(edit, node, function)
     for key in fused:
         del model.functions[key]
     if not any(key[0] == DOMAIN for key in model.functions):
@@ -44,7 +44,8 @@ def _chosen(key: ir.OperatorIdentifier, only: Collection[ir.OperatorIdentifier] 
     return key[0] == DOMAIN and (only is None or key in only)
 
 
-def _inline_call(edit: Editor, call: ir.Node, function: ir.Function) -> None:
+def inline_call(edit: Editor, call: ir.Node, function: ir.Function) -> None:
+    """Replace one call by the body of its function; see :func:`inline_all`."""
     operands: list[ir.Value | None] = list(call.inputs)
     operands += [None] * (len(function.inputs) - len(operands))
     values: dict[ir.Value, ir.Value | None] = dict(zip(function.inputs, operands, strict=True))

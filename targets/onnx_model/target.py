@@ -12,7 +12,9 @@ import onnx_ir as ir
 
 from accelc.artifact import read_model
 from accelc.errors import CallError, UnsupportedError
-from accelc.ir.cost import inlined, weight_bytes
+from accelc.ir.cost import weight_bytes
+from accelc.ir.inline import inline_all
+from accelc.ir.runnable import make_runnable
 from accelc.ir.shapes import dims_of
 from accelc.reference import captured_values, evaluate_node
 from accelc.target import Executable, MemorySummary, Support, Target, TargetOptions, TensorSpec
@@ -33,13 +35,16 @@ class OnnxModel(Target):
     aliases: ClassVar[tuple[str, ...]] = ("onnx_model",)
 
     def lower(self, model: ir.Model, options: TargetOptions) -> OnnxExecutable:
-        """Inline the fused kernels; nothing else changes."""
+        """Inline the fused kernels, and write ops that runtimes lack by others; nothing else changes."""
         if options.precision != "f32":
             raise UnsupportedError(
                 f"target 'onnx' has no precision {options.precision}",
                 fix="use --precision f32, which changes no dtype",
             )
-        plain = model.clone() if self.keep_functions else inlined(model)
+        plain = model.clone()
+        if not self.keep_functions:
+            inline_all(plain)
+            make_runnable(plain)
         return OnnxExecutable(plain, kernels=sum(1 for _ in model.graph))
 
     def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> OnnxExecutable:
