@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from accelc.errors import CallError
-from accelc.targets.numba_cpu.bind import numpy_dtype
 from accelc.targets.numba_cpu.program import BodyCall, Program
+from accelc.targets.numba_cpu.tensors import numpy_dtype
 
 OPS = ("If", "Loop", "Scan", "SequenceMap")
 

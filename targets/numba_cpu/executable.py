@@ -11,7 +11,6 @@ import numpy as np
 
 from accelc.errors import CallError
 from accelc.target import Executable, MemorySummary, StepTime, TargetOptions, TensorSpec
-from accelc.targets.numba_cpu.bind import numpy_dtype
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernel_store import KernelStore
 from accelc.targets.numba_cpu.kernels.base import KernelSource
@@ -19,6 +18,7 @@ from accelc.targets.numba_cpu.kernels.registry import family
 from accelc.targets.numba_cpu.native_run import SOURCES, NativeRunner
 from accelc.targets.numba_cpu.program import Call, Dims, HostCall, Program, Value
 from accelc.targets.numba_cpu.runner import ProgramRunner
+from accelc.targets.numba_cpu.tensors import numpy_dtype
 
 WINOGRAD_TOLERANCE = 1e-4
 """Error allowed to a program with Winograd convolutions (DESIGN, Trust), as a share of max|output|."""

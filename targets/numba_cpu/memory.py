@@ -6,7 +6,8 @@ from ctypes import addressof, c_char
 
 import numpy as np
 
-from accelc.targets.numba_cpu.bind import ALIGNMENT, BoundRegion
+from accelc.targets.numba_cpu.bind import BoundRegion
+from accelc.targets.numba_cpu.region_memory import ALIGNMENT
 
 _WORD = 8
 _from_buffer = c_char.from_buffer

@@ -14,12 +14,13 @@ import numpy as np
 
 from accelc.errors import CallError
 from accelc.ir.dims import evaluate, is_symbol, symbols_in, unify
-from accelc.targets.numba_cpu.bind import Binder, BoundRegion, numpy_dtype
+from accelc.targets.numba_cpu.bind import Binder, BoundRegion
 from accelc.targets.numba_cpu.body_run import run_body
 from accelc.targets.numba_cpu.host_run import run_host
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory import CallMemory, address
 from accelc.targets.numba_cpu.program import BodyCall, Call, HostCall, Program, SymbolCall, Value
+from accelc.targets.numba_cpu.tensors import numpy_dtype
 
 PLANS_KEPT = 64
 """Plans for different shapes that a program, and each of its regions, remembers."""

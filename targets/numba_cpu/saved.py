@@ -14,7 +14,6 @@ import numpy as np
 from accelc.errors import ArtifactError
 from accelc.ir.dims import is_expression
 from accelc.targets.host_ops import HOST_OPS
-from accelc.targets.numba_cpu.bind import numpy_dtype
 from accelc.targets.numba_cpu.body_run import OPS
 from accelc.targets.numba_cpu.kernels.base import itemsize
 from accelc.targets.numba_cpu.kernels.registry import family
@@ -28,6 +27,7 @@ from accelc.targets.numba_cpu.program import (
     Value,
     View,
 )
+from accelc.targets.numba_cpu.tensors import numpy_dtype
 
 if TYPE_CHECKING:
     from accelc.targets.numba_cpu.executable import CpuExecutable
