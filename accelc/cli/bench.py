@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from accelc.cli.options import (
-    Dims,
-    Inputs,
-    Json,
-    Level,
-    Seed,
-    TargetName,
-    is_artifact,
-    parse_dims,
-    read_inputs,
-)
+from accelc.cli import options as opt
 from accelc.cli.output import emit_json, progress, size_text, table, time_text
 from accelc.errors import UsageError
 
@@ -25,7 +15,7 @@ if TYPE_CHECKING:
     from accelc.bench_model import Report
     from accelc.benchmark import Ratio
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = opt.verb()
 
 
 @app.command()
@@ -36,15 +26,15 @@ def bench(
     ] = "onnxruntime",
     threads: Annotated[str, typer.Option(help="Thread counts, as 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each system gets.")] = 12,
-    dim: Dims = None,
-    inputs: Inputs = None,
+    dim: opt.Dims = None,
+    inputs: opt.Inputs = None,
     original: Annotated[
         Path | None, typer.Option(help="Model file of the artifact, for the other systems.")
     ] = None,
-    target: TargetName = "cpu",
-    level: Level = 2,
-    seed: Seed = 0,
-    as_json: Json = False,
+    target: opt.TargetName = "cpu",
+    level: opt.Level = 2,
+    seed: opt.Seed = 0,
+    as_json: opt.Json = False,
 ) -> None:
     """Time a model, interleaved with other systems: medians, percentiles, ratios, memory.
 
@@ -52,15 +42,15 @@ def bench(
     """
     from accelc.bench_model import bench_model
 
-    options: dict[str, Any] = {} if is_artifact(model) else {"target": target, "level": level}
+    options: dict[str, Any] = {} if opt.is_artifact(model) else {"target": target, "level": level}
     with progress(not as_json) as tell:
         report = bench_model(
             model,
             vs=() if vs == "none" else split_names(vs),
             threads=split_counts(threads),
             rounds=rounds,
-            dims=parse_dims(dim),
-            feeds=read_inputs(inputs) if inputs else None,
+            dims=opt.parse_dims(dim),
+            feeds=opt.read_inputs(inputs) if inputs else None,
             original=original,
             seed=seed,
             progress=tell,

@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from accelc.cli import options as opt
+from accelc.cli.option_groups import Compiling, grouped
 from accelc.cli.output import emit_json, progress, rows, size_text
 
-app = typer.Typer(
-    help="Look at, empty or fill the folder of compiled kernels.", no_args_is_help=True, rich_markup_mode=None
-)
+app = opt.verb("Look at, empty or fill the folder of compiled kernels.")
 
 
 @app.command()
@@ -51,39 +50,23 @@ def clear(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
 
 
 @app.command()
+@grouped
 def warm(
     models: Annotated[
         list[Path], typer.Argument(metavar="MODEL...", help="Models whose kernels are wanted.")
     ],
-    level: opt.Level = 2,
-    dim: opt.Dims = None,
-    allow_links: opt.AllowLinks = None,
-    cache_dir: opt.CacheDir = None,
-    vector_bits: opt.VectorBits = None,
+    compiling: Compiling,
     as_json: opt.Json = False,
 ) -> None:
     """Compile the kernels of models into the cache, so that later compiles and loads find them."""
-    from dataclasses import replace
-
     from accelc.driver import run_request
     from accelc.targets.numba_cpu.object_cache import ObjectCache
 
+    cache_dir = compiling.cache_dir
     before = ObjectCache(cache_dir).stats()
     with progress(not as_json) as show:
         for model in models:
-            request = opt.build_request(
-                model,
-                level=level,
-                passes=None,
-                pass_from=None,
-                max_fold_bytes=None,
-                dims=opt.parse_dims(dim),
-                verify=0,
-                allow_links=allow_links,
-                cache_dir=cache_dir,
-                vector_bits=vector_bits,
-            )
-            run_request(replace(request, progress=show))
+            run_request(compiling.request(model, verify=0, progress=show))
     after = ObjectCache(cache_dir).stats()
     added = after.objects - before.objects
     if as_json:

@@ -8,31 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from accelc.cli import options as opt
+from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import emit_json, progress
 
 if TYPE_CHECKING:
     from accelc.target import Executable
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()
+@grouped
 def compile_model(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX model.")],
+    *,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder; MODEL.accel here by default.")
     ] = None,
-    target: opt.TargetName = "cpu",
-    level: opt.Level = 2,
-    passes: opt.PassesText = None,
-    pass_from: opt.PassFrom = None,
-    dim: opt.Dims = None,
-    shape: opt.Shapes = None,
-    threads: opt.Threads = 1,
-    precision: opt.Precision = "f32",
+    compiling: Compiling,
     verify: Annotated[str, typer.Option("--verify", help="Input sets to verify on, or off.")] = "1",
-    inputs: opt.Inputs = None,
-    seed: opt.Seed = 0,
+    feeding: Feeding,
     strict: Annotated[bool, typer.Option("--strict", help="An op without a kernel is an error.")] = False,
     print_ir_after: Annotated[
         list[str] | None, typer.Option("--print-ir-after", help="Print the graph after this pass, or all.")
@@ -44,42 +39,24 @@ def compile_model(
     dump_on_error: Annotated[
         Path | None, typer.Option("--dump-on-error", help="Folder for the graph before a failing pass.")
     ] = None,
-    max_rewrites: opt.MaxRewrites = None,
-    max_fold_bytes: opt.MaxFoldBytes = None,
     time_limit: opt.TimeLimit = None,
-    allow_links: opt.AllowLinks = None,
-    cache_dir: opt.CacheDir = None,
-    vector_bits: opt.VectorBits = None,
     as_json: opt.Json = False,
 ) -> None:
     """Compile a model, verify it against onnxruntime, and save it as a folder."""
     from accelc.artifact import check_free
     from accelc.driver import run_request
 
-    request = opt.build_request(
+    request = compiling.request(
         model,
-        level=level,
-        passes=passes,
-        pass_from=pass_from,
-        max_fold_bytes=max_fold_bytes,
-        target=target,
-        dims=opt.parse_dims(dim),
-        shapes=opt.parse_shapes(shape),
-        threads=threads,
-        precision=precision,
         verify=opt.parse_verify(verify),
-        data=opt.read_inputs(inputs) or None,
-        seed=seed,
+        data=feeding.given() or None,
+        seed=feeding.seed,
         strict=strict,
         print_ir_after=tuple(print_ir_after or ()),
         emit=_emit_to_stderr if as_json else None,
         verify_each=verify_each,
         dump_on_error=dump_on_error,
-        max_rewrites=max_rewrites,
         time_limit=time_limit,
-        allow_links=allow_links,
-        cache_dir=cache_dir,
-        vector_bits=vector_bits,
     )
     folder = output if output is not None else Path(f"{model.stem}.accel")
     check_free(folder)  # before minutes of work, not after

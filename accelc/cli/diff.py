@@ -8,32 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from accelc.cli import options as opt
+from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import emit_json, progress, rows, table
-from accelc.cli.run import complete_feeds, open_executable
 from accelc.errors import EXIT_NUMERICS, EXIT_OK
 
 if TYPE_CHECKING:
     import numpy as np
 
-app = typer.Typer()
+app = opt.verb()
 
 _SHOWN = 12
 
 
 @app.command()
+@grouped
 def diff_models(
     a: Annotated[Path, typer.Argument(metavar="A", help="A model, or an artifact folder.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    *,
     run: Annotated[bool, typer.Option("--run/--no-run", help="Compare results on the same inputs.")] = True,
-    inputs: opt.Inputs = None,
-    dim: opt.Dims = None,
-    seed: opt.Seed = 0,
+    feeding: Feeding,
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0, help="Error allowed, as a share of max|output|.")
     ] = 1e-4,
-    target: opt.TargetName = "cpu",
-    allow_links: opt.AllowLinks = None,
-    cache_dir: opt.CacheDir = None,
+    compiling: Compiling,
     as_json: opt.Json = False,
 ) -> int:
     """Show what differs: inputs, outputs, nodes, kernels, weights, results. Exit code 1 if results differ."""
@@ -47,14 +45,8 @@ def diff_models(
     results: list[dict[str, Any]] = []
     if run:
         with progress(not as_json) as show:
-            options: dict[str, Any] = {
-                "target": target,
-                "threads": 1,
-                "cache_dir": cache_dir,
-                "allow_links": allow_links,
-            }
-            left, right = (open_executable(source, **options, progress=show) for source in (a, b))
-            feeds = complete_feeds(left, opt.read_inputs(inputs), dims=opt.parse_dims(dim), seed=seed)
+            left, right = (compiling.open(source, show) for source in (a, b))
+            feeds = feeding.complete(left, compiling.dims)
             results = compare_results(_run(left, feeds), _run(right, feeds))
     failed = [row for row in results if not row["equal"] and not (row["max_rel_error"] or 0) <= tolerance]
     failed += [

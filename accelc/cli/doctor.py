@@ -10,7 +10,7 @@ from accelc.cli import options as opt
 from accelc.cli.output import emit_json, rows, size_text
 from accelc.errors import EXIT_OK, EXIT_UNSUPPORTED, AccelcError
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()

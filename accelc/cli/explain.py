@@ -8,40 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from accelc.cli import options as opt
+from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import count_text, emit_json, progress, rows, size_text, table, time_text
-from accelc.cli.run import complete_feeds
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()
+@grouped
 def explain_node(
     node: Annotated[str, typer.Argument(metavar="NODE", help="A node, or the name of its result.")],
     source: Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model, or an artifact folder.")],
-    level: opt.Level = 2,
-    passes: opt.PassesText = None,
-    dim: opt.Dims = None,
-    target: opt.TargetName = "cpu",
-    threads: opt.Threads = 1,
+    *,
+    compiling: Compiling,
     rounds: Annotated[int, typer.Option("--rounds", min=0, help="Timed runs; 0 runs nothing.")] = 5,
-    inputs: opt.Inputs = None,
-    seed: opt.Seed = 0,
-    allow_links: opt.AllowLinks = None,
-    cache_dir: opt.CacheDir = None,
+    feeding: Feeding,
     as_json: opt.Json = False,
 ) -> None:
     """Show what passes did with a node or refused to do, the kernel it is part of, and its time."""
-    dims = opt.parse_dims(dim)
     with progress(not as_json) as show:
-        options = {"target": target, "threads": threads, "cache_dir": cache_dir, "progress": show}
-        if opt.is_artifact(source):
-            exe, original, final = _load(source, options)
-        else:
-            if not source.is_file():
-                opt.missing(source)
-            options |= {"dims": dims, "level": level, "passes": passes, "allow_links": allow_links}
-            exe, original, final = _compile(source, options)
-        facts = _facts(node, exe, original, final, opt.read_inputs(inputs), dims, rounds, seed)
+        exe, original, final = _open(source, compiling, show)
+        facts = _facts(node, exe, original, final, feeding, compiling.dims, rounds)
     facts = {"source": str(source), "target": exe.target_name, **facts}
     if as_json:
         emit_json(facts)
@@ -49,24 +36,17 @@ def explain_node(
         _print(facts, traced=original is not None)
 
 
-def _load(source: Path, options: dict[str, Any]) -> tuple[Any, None, Any]:
+def _open(source: Path, compiling: Compiling, show: Any) -> tuple[Any, Any, Any]:
+    """The executable, the imported model (None for an artifact) and the optimised one."""
     from accelc import artifact, driver
     from accelc.ir.shapes import infer
 
-    options.pop("target")
-    exe = driver.load(source, **options)
+    exe = compiling.open(source, show)
+    if not opt.is_artifact(source):
+        return exe, driver.import_model(compiling.request(source)).model, exe.model
     final = artifact.read_model(source, artifact.read(source))
     infer(final)
     return exe, None, final
-
-
-def _compile(source: Path, options: dict[str, Any]) -> tuple[Any, Any, Any]:
-    from accelc import driver
-    from accelc.request import Request
-
-    exe = driver.compile(source, verify=0, **options)
-    request = Request(source, dims=options["dims"], allow_links=options["allow_links"])
-    return exe, driver.import_model(request).model, exe.model
 
 
 def _facts(
@@ -74,10 +54,9 @@ def _facts(
     exe: Any,
     original: Any,
     final: Any,
-    given: dict[str, Any],
+    feeding: Feeding,
     dims: dict[str, int],
     rounds: int,
-    seed: int,
 ) -> dict[str, Any]:
     from accelc.explanation import explain, machine_speed
     from accelc.inspection import free_symbols
@@ -87,7 +66,7 @@ def _facts(
     explain(node, original=original, final=final, trace=exe.trace)  # an unknown name is known at once
     steps = []
     if rounds:
-        feeds = complete_feeds(exe, given, dims=symbols, seed=seed)
+        feeds = feeding.complete(exe, symbols)
         steps = exe.step_times(feeds, rounds)
         symbols = {}
         for spec in exe.inputs:

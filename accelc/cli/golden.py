@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accelc.cli.options import (
-    Dims,
-    Inputs,
-    Json,
-    Seed,
-    TargetName,
-    Threads,
-    is_artifact,
-    parse_dims,
-    read_inputs,
-)
+from accelc.cli import options as opt
+from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import emit_json, table
 from accelc.errors import EXIT_NUMERICS, EXIT_OK
 
@@ -28,30 +19,24 @@ if TYPE_CHECKING:
     from accelc.target import Executable
     from accelc.testing.golden import Row
 
-app = typer.Typer(
-    help="Keep what a model answers in a folder, and compare what later builds answer.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = opt.verb("Keep what a model answers in a folder, and compare what later builds answer.")
 
 Source = Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model file, or an artifact folder.")]
 
 
 @app.command()
+@grouped
 def record(
     model: Source,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the golden outputs go.")],
-    inputs: Inputs = None,
+    *,
+    feeding: Feeding,
     cases: Annotated[int, typer.Option(min=1, help="Random input sets, where none are given.")] = 3,
-    seed: Seed = 0,
-    dim: Dims = None,
     bound: Annotated[float | None, typer.Option(help="Error allowed, as a share of max|output|.")] = None,
-    target: TargetName = "cpu",
-    threads: Threads = 1,
+    compiling: Compiling,
     verify: Annotated[bool, typer.Option(help="Verify a model against onnxruntime first.")] = True,
     force: Annotated[bool, typer.Option(help="Replace golden outputs that are there.")] = False,
-    as_json: Json = False,
+    as_json: opt.Json = False,
 ) -> None:
     """Run a model and keep inputs, outputs and tolerances in DIR.
 
@@ -59,9 +44,9 @@ def record(
     """
     from accelc.testing.golden import record as record_golden
 
-    exe = executable(model, target=target, threads=threads, verify=1 if verify else 0)
-    given = read_inputs(inputs)
-    feeds = [given] if given else _own_inputs(model, cases, seed, parse_dims(dim))
+    exe = compiling.open(model, verify=1 if verify else 0)
+    given = feeding.given()
+    feeds = [given] if given else _own_inputs(model, cases, feeding.seed, compiling.dims)
     golden = record_golden(
         exe, folder, feeds, bound=bound, model=model.name, model_sha256=_digest(exe, model), force=force
     )
@@ -73,19 +58,20 @@ def record(
 
 
 @app.command()
+@grouped
 def check(
     model: Source,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Golden outputs recorded before.")],
-    target: TargetName = "cpu",
-    threads: Threads = 1,
-    as_json: Json = False,
+    *,
+    compiling: Compiling,
+    as_json: opt.Json = False,
 ) -> None:
     """Run a model on the recorded inputs and compare; exit code 1 if an output differs."""
     from accelc.testing.golden import check as check_golden
     from accelc.testing.golden import load, require
 
     golden = load(folder)
-    exe = executable(model, target=target, threads=threads, verify=0)
+    exe = compiling.open(model)
     rows = check_golden(exe, golden)
     if as_json:
         code = EXIT_NUMERICS if any(row.problem for row in rows) else EXIT_OK
@@ -94,16 +80,6 @@ def check(
     print(rows_text(rows))
     require(rows)
     print(f"{len(golden.cases)} cases, {len(rows)} outputs: all as recorded")
-
-
-def executable(model: Path, *, target: str, threads: int, verify: int) -> Executable:
-    """Compile a model file, or load an artifact folder."""
-    from accelc.driver import compile as compile_model
-    from accelc.driver import load
-
-    if is_artifact(model):
-        return load(model, threads=threads)
-    return compile_model(model, target=target, threads=threads, verify=verify)
 
 
 def rows_text(rows: list[Row]) -> str:
@@ -126,7 +102,7 @@ def _own_inputs(model: Path, cases: int, seed: int, dims: dict[str, int]) -> lis
     from accelc.inputs import data_beside, random_feeds
 
     graph = model_of(model)
-    beside = [] if dims or is_artifact(model) else list(data_beside(model, graph))
+    beside = [] if dims or opt.is_artifact(model) else list(data_beside(model, graph))
     return beside or [random_feeds(graph, seed=seed + i, setting=i, sizes=dims) for i in range(cases)]
 
 

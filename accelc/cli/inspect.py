@@ -10,7 +10,7 @@ import typer
 from accelc.cli import options as opt
 from accelc.cli.output import count_text, emit_json, rows, size_text, table
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import typer
-
 from accelc.cli import options as opt
 from accelc.cli.output import emit_json, table
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()

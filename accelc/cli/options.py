@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -12,8 +12,6 @@ from accelc.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from accelc.request import Request
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TargetName = Annotated[str, typer.Option("--target", "-t", help="Target: see `accelc targets`.")]
@@ -42,6 +40,13 @@ Inputs = Annotated[
     list[str] | None, typer.Option("--input", "-i", help="NAME=FILE.npy or .pb, or FILE.npz with all inputs.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of random inputs.")]
+
+
+def verb(help: str | None = None) -> typer.Typer:
+    """The command line of one verb; ``help`` for a verb that has verbs of its own."""
+    return typer.Typer(
+        help=help, add_completion=False, no_args_is_help=help is not None, rich_markup_mode=None
+    )
 
 
 def parse_dims(texts: Sequence[str] | None) -> dict[str, int]:
@@ -89,49 +94,15 @@ def parse_verify(text: str) -> int:
     raise UsageError(f"cannot read --verify {text}", fix="write --verify off or --verify NUMBER")
 
 
-def build_request(
-    model: Path,
-    *,
-    level: int,
-    passes: str | None,
-    pass_from: Sequence[str] | None,
-    max_fold_bytes: int | None,
-    **others: Any,
-) -> Request:
-    """The request that a verb's options stand for.
-
-    Raises:
-        UsageError: An option makes no sense, or there is no such file.
-    """
-    from dataclasses import replace
-
-    from accelc.ir.pass_base import Limits
-    from accelc.pipeline import Pipeline
-    from accelc.request import Request
-
-    if not model.is_file():
-        missing(model)
-    pipeline = Pipeline.default(level)
-    if passes is not None:
-        pipeline = pipeline.edited(passes) if passes else Pipeline()
-    if pass_from:
-        from accelc.passes import load_from_file
-
-        pipeline = pipeline.before_fusion(*[load_from_file(spec) for spec in pass_from])
-    limits = Limits()
-    if max_fold_bytes is not None:
-        limits = replace(limits, max_fold_bytes=max_fold_bytes)
-    return Request(model=model, pipeline=pipeline, level=level, limits=limits, **others)
-
-
 def missing(model: Path) -> NoReturn:
     """Say that ``model`` is no file.
 
     Raises:
         UsageError: Always.
     """
-    what = f"{model} is a folder" if model.is_dir() else f"there is no file {model}"
-    raise UsageError(what, fix="give an .onnx file")
+    if model.is_dir():
+        raise UsageError(f"{model} is a folder", fix="give the .onnx file that it was made from")
+    raise UsageError(f"there is no file {model}", fix="give an .onnx file")
 
 
 def read_inputs(texts: Sequence[str] | None) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from accelc.cli import options as opt
 from accelc.cli.output import emit_json, table
 from accelc.errors import AccelcError
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()

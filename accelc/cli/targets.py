@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
 from accelc.cli import options as opt
 from accelc.cli.output import emit_json, table
 from accelc.errors import AccelcError
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from accelc.cli import options as opt
+from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import emit_json, progress, rows
 from accelc.errors import EXIT_NUMERICS, EXIT_OK, UsageError
 
@@ -15,62 +16,39 @@ if TYPE_CHECKING:
     from accelc.bisection import Culprit
     from accelc.request import Request
 
-app = typer.Typer()
+app = opt.verb()
 
 
 @app.command()
+@grouped
 def verify_model(
     source: Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model, or an artifact folder.")],
+    *,
     original: Annotated[Path | None, typer.Option(help="The model that the artifact was made from.")] = None,
     sets: Annotated[int, typer.Option("--sets", min=1, help="Input sets to compare on.")] = 3,
     bisect: Annotated[bool, typer.Option("--bisect", help="Name the rewrite that breaks the model.")] = False,
-    inputs: opt.Inputs = None,
-    seed: opt.Seed = 0,
-    target: opt.TargetName = "cpu",
-    level: opt.Level = 2,
-    passes: opt.PassesText = None,
-    pass_from: opt.PassFrom = None,
-    dim: opt.Dims = None,
-    shape: opt.Shapes = None,
-    threads: opt.Threads = 1,
-    precision: opt.Precision = "f32",
-    max_rewrites: opt.MaxRewrites = None,
-    max_fold_bytes: opt.MaxFoldBytes = None,
-    allow_links: opt.AllowLinks = None,
-    cache_dir: opt.CacheDir = None,
-    vector_bits: opt.VectorBits = None,
+    feeding: Feeding,
+    compiling: Compiling,
     as_json: opt.Json = False,
 ) -> None:
     """Compare a compiled model with onnxruntime. An artifact's files are checked byte by byte as well."""
     from dataclasses import replace
 
-    data = opt.read_inputs(inputs) or None
+    data = feeding.given() or None
     if opt.is_artifact(source):
         if bisect:
             raise UsageError("an artifact cannot be bisected", fix="give the model it was made from")
         _verify_artifact(
-            source, original, sets=sets, data=data, seed=seed, links=allow_links, as_json=as_json
+            source,
+            original,
+            sets=sets,
+            data=data,
+            seed=feeding.seed,
+            links=compiling.allow_links,
+            as_json=as_json,
         )
         return
-    request = opt.build_request(
-        source,
-        level=level,
-        passes=passes,
-        pass_from=pass_from,
-        max_fold_bytes=max_fold_bytes,
-        target=target,
-        dims=opt.parse_dims(dim),
-        shapes=opt.parse_shapes(shape),
-        threads=threads,
-        precision=precision,
-        verify=sets,
-        data=data,
-        seed=seed,
-        max_rewrites=max_rewrites,
-        allow_links=allow_links,
-        cache_dir=cache_dir,
-        vector_bits=vector_bits,
-    )
+    request = compiling.request(source, verify=sets, data=data, seed=feeding.seed)
     with progress(not as_json) as show:
         request = replace(request, progress=show)
         if not bisect:
