@@ -21,16 +21,13 @@ if TYPE_CHECKING:
 TABLE = LoweringTable()
 
 
-def _complex(ctx: Ctx, x: jax.Array) -> jax.Array:
-    """[..., 1] as real [...], [..., 2] as complex [...].
-
-    On CPU in float64, as NumPy does it: what is zero in exact arithmetic then is so to float32's last digit.
-    """
+def _complex(x: jax.Array) -> jax.Array:
+    """[..., 1] as real [...], [..., 2] as complex [...]; halves as float32."""
     if x.ndim < 2 or x.shape[-1] not in (1, 2):
         raise UnsupportedError(
             "a signal's last dim is 1 (real) or 2 (complex)", why=f"the shape is {list(x.shape)}"
         )
-    wide = x.astype(jnp.float64 if ctx.platform == "cpu" else precision.sum_dtype(x.dtype))
+    wide = x.astype(precision.sum_dtype(x.dtype))
     return wide[..., 0] if x.shape[-1] == 1 else jax.lax.complex(wide[..., 0], wide[..., 1])
 
 
@@ -42,12 +39,12 @@ def _number(value: Any) -> int:
     return int(np.asarray(value).reshape(-1)[0])
 
 
-def _dft(ctx: Ctx, x: Array, length: Any, axis: int, inverse: int, onesided: int) -> Array:
+def _dft(x: Array, length: Any, axis: int, inverse: int, onesided: int) -> Array:
     given = jnp.asarray(x)
     place = axis % given.ndim
     if place == given.ndim - 1:
         raise UnsupportedError("DFT's axis is the last dim, which holds the real and imaginary parts")
-    z = _complex(ctx, given)
+    z = _complex(given)
     count: Any = z.shape[place] if length is None else _number(length)
     if inverse and onesided:
         if length is None:
@@ -55,12 +52,19 @@ def _dft(ctx: Ctx, x: Array, length: Any, axis: int, inverse: int, onesided: int
         return jnp.fft.irfft(z, count, place)[..., None].astype(given.dtype)
     if inverse:
         return _pairs(jnp.fft.ifft(z, count, place), given.dtype)
-    if onesided and not jnp.iscomplexobj(z):
-        return _pairs(jnp.fft.rfft(z, count, place), given.dtype)
-    spectrum = jnp.fft.fft(z, count, place)
+    return _pairs(_spectrum(z, count, place, bool(onesided)), given.dtype)
+
+
+def _spectrum(z: jax.Array, count: Any, axis: int, onesided: bool) -> jax.Array:
+    """The transform along ``axis``; of a real signal the second half is the first one's mirror image."""
+    if jnp.iscomplexobj(z):
+        spectrum = jnp.fft.fft(z, count, axis)
+        return jax.lax.slice_in_dim(spectrum, 0, count // 2 + 1, axis=axis) if onesided else spectrum
+    half = jnp.fft.rfft(z, count, axis)
     if onesided:
-        spectrum = jax.lax.slice_in_dim(spectrum, 0, count // 2 + 1, axis=place)
-    return _pairs(spectrum, given.dtype)
+        return half
+    mirrored = jax.lax.slice_in_dim(half, 1, (count + 1) // 2, axis=axis)
+    return jnp.concatenate((half, jnp.conj(jnp.flip(mirrored, axis))), axis)
 
 
 @TABLE.op("DFT", since=20, static=(1, 2))
@@ -71,7 +75,7 @@ def dft(
 
     Source: ONNX DFT-20.
     """
-    return _dft(ctx, x, length, -2 if axis is None else _number(axis), inverse, onesided)
+    return _dft(x, length, -2 if axis is None else _number(axis), inverse, onesided)
 
 
 @TABLE.op("DFT", static=(1,))
@@ -79,7 +83,7 @@ def dft_17(
     ctx: Ctx, x: Array, length: Any = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0
 ) -> Array:
     """As :func:`dft`, the axis an attribute. Source: ONNX DFT-17."""
-    return _dft(ctx, x, length, axis, inverse, onesided)
+    return _dft(x, length, axis, inverse, onesided)
 
 
 @TABLE.op("STFT", static=(1, 3))
@@ -93,13 +97,10 @@ def stft(
     size = natural if length is None else _number(length)
     frames = 1 + (given.shape[1] - size) // stride
     index = jnp.arange(frames)[:, None] * stride + jnp.arange(size)[None, :]
-    cut = _complex(ctx, given)[:, index]
+    cut = _complex(given)[:, index]
     if window is not None:
         cut = cut * jnp.asarray(window)
-    if onesided and not jnp.iscomplexobj(cut):
-        return _pairs(jnp.fft.rfft(cut, axis=-1), given.dtype)
-    spectrum = jnp.fft.fft(cut, axis=-1)
-    return _pairs(spectrum[..., : size // 2 + 1] if onesided else spectrum, given.dtype)
+    return _pairs(_spectrum(cut, size, cut.ndim - 1, bool(onesided)), given.dtype)
 
 
 def _cosines(size: Any, output_datatype: int, periodic: int, weights: tuple[float, ...]) -> Array:
