@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m accelc.conformance", description="Run ONNX's backend suite against a target."
     )
     add = parser.add_argument
-    add("--target", default="cpu", help="the target (cpu)")
+    add("--target", default="cpu", help="the target (cpu); what onnx emits is judged in onnxruntime")
     add("-O", dest="level", type=int, default=2, choices=range(4), help="optimisation level (2)")
     add("--category", default="all", choices=(*CATEGORIES, "all"))
     add("-k", dest="pattern", default="", metavar="PATTERN", help="regular expression on case names")

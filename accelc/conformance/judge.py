@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from accelc.conformance.cases import Case, features
+from accelc.conformance.emitted import EMITTING, try_emitted
 from accelc.errors import AccelcError
 
 PASS, WRONG, REFUSED, FALLBACK, CRASH, HANG = "pass", "wrong", "refused", "fallback", "crash", "hang"
-VERDICTS = (PASS, WRONG, REFUSED, FALLBACK, CRASH, HANG)
+UNCOUNTED = "uncounted"
+VERDICTS = (PASS, WRONG, REFUSED, FALLBACK, CRASH, HANG, UNCOUNTED)
 _BFLOAT16_RTOL = 2.0**-6
 """Two units in the last place of bfloat16, as the suite's own runner allows."""
 
@@ -28,7 +30,8 @@ class Result:
         kind: Its folder in the suite.
         category: ``core``, ``control`` or ``other``.
         verdict: ``pass``; ``wrong`` answers; ``refused`` with a clear error; ``fallback`` (right, but an op ran
-            on the reference); ``crash`` (the process died, or an error that is not one of accelc's); ``hang``.
+            on the reference); ``crash`` (the process died, or an error that is not one of accelc's); ``hang``;
+            ``uncounted`` (the target emits a model for onnxruntime, which fails on the original already).
         detail: Why, in one line.
         seconds: Wall time.
     """
@@ -65,6 +68,9 @@ def judge(case: Case, options: Mapping[str, Any]) -> Result:
 def _try(case: Case, options: Mapping[str, Any], *, host_values: bool) -> tuple[str, str]:
     from accelc.driver import compile as compile_model
 
+    if options.get("target") in EMITTING:
+        counts, why = try_emitted(case, options)
+        return (WRONG if why else PASS) if counts else UNCOUNTED, why
     exe = compile_model(case.load(), verify=False, **options)
     names = [spec.name for spec in exe.inputs]
     for inputs, expected in case.data():

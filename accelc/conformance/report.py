@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from accelc.conformance.cases import CATEGORIES
-from accelc.conformance.judge import CRASH, FALLBACK, HANG, PASS, REFUSED, VERDICTS, WRONG, Result
+from accelc.conformance.judge import (
+    CRASH,
+    FALLBACK,
+    HANG,
+    PASS,
+    REFUSED,
+    UNCOUNTED,
+    VERDICTS,
+    WRONG,
+    Result,
+)
 
 SCHEMA = 1
 KNOWN_WRONG = Path(__file__).with_name("known_wrong.json")
@@ -44,13 +54,15 @@ class Report:
         return {name: {v: counts[v] for v in VERDICTS} for name, counts in table.items() if counts.total()}
 
     def table(self) -> str:
-        """The totals as aligned text."""
-        header = ["category", "cases", *VERDICTS, "passed"]
+        """The totals as aligned text; the share is that of the cases that count."""
+        shown = [v for v in VERDICTS if v != UNCOUNTED or any(r.verdict == v for r in self.results)]
+        header = ["category", "cases", *shown, "passed"]
         lines = [header]
         for name, counts in self.totals().items():
             cases = sum(counts.values())
-            share = f"{100 * counts[PASS] / cases:.1f}%"
-            lines.append([name, str(cases), *(str(counts[v]) for v in VERDICTS), share])
+            counted = cases - counts[UNCOUNTED]
+            share = f"{100 * counts[PASS] / counted:.1f}%" if counted else "-"
+            lines.append([name, str(cases), *(str(counts[v]) for v in shown), share])
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
         return "\n".join(
             "  ".join(
