@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.ir.pass_base import TargetCost, Trace
+from accelc.plan.memory_map import MemoryMap
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,10 @@ class Executable(ABC):
     def memory_plan(self) -> MemorySummary:
         """Memory of the last planned shapes (the declared shapes before the first call)."""
 
+    def memory_map(self) -> MemoryMap | None:
+        """What lies where in the arena for the shapes planned last; None if the target cannot tell."""
+        return None
+
     def step_times(self, feeds: Mapping[str, Any], rounds: int = 5) -> list[StepTime]:
         """Steps in order, each timed on its own; empty if the target cannot tell."""
         return []
@@ -178,6 +183,16 @@ class Target(ABC):
         Raises:
             ArtifactError: The files do not fit together, or were made for another machine.
         """
+
+    def plan_memory(
+        self, folder: Path, manifest: Mapping[str, Any], dims: Mapping[str, int]
+    ) -> MemoryMap | None:
+        """The memory plan of an artifact for given sizes of its free dims, without loading kernels.
+
+        Raises:
+            CallError: A size is missing, or shapes do not fit.
+        """
+        return None
 
     def cost(self) -> TargetCost | None:
         """What this target tells passes; None if it has no opinion."""

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from accelc.errors import CallError
+from accelc.plan.memory_map import MemoryMap
 from accelc.target import Executable, MemorySummary, StepTime, TargetOptions, TensorSpec
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernel_store import KernelStore
 from accelc.targets.numba_cpu.kernels.base import KernelSource
 from accelc.targets.numba_cpu.kernels.registry import family
+from accelc.targets.numba_cpu.memory_map import memory_map
 from accelc.targets.numba_cpu.native_run import SOURCES, NativeRunner
 from accelc.targets.numba_cpu.program import Call, Dims, HostCall, Program, Value
 from accelc.targets.numba_cpu.runner import ProgramRunner
@@ -164,6 +166,12 @@ class CpuExecutable(Executable):
             return MemorySummary(0, 0, self._weight_bytes)
         plan = main.last.region.plan
         return MemorySummary(plan.peak_bytes, plan.lower_bound_bytes, self._weight_bytes)
+
+    def memory_map(self) -> MemoryMap | None:
+        """What lies where for the shapes planned last; see Executable.memory_map."""
+        planned = self._main.planned() if self.memory_plan.peak_bytes else []
+        symbols = self._main.last.symbols if planned and self._main.last is not None else {}
+        return memory_map(self.program, planned, symbols) if planned else None
 
     def payload(self, folder: Path) -> dict[str, Any]:
         """Write program and weights; see Executable.payload."""

@@ -20,11 +20,11 @@ from accelc.targets.numba_cpu.host_run import run_host
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory import CallMemory, address
 from accelc.targets.numba_cpu.program import BodyCall, Call, HostCall, Program, SymbolCall, Value
+from accelc.targets.numba_cpu.regions import Region, external_values, split
 from accelc.targets.numba_cpu.tensors import numpy_dtype
 
 PLANS_KEPT = 64
 """Plans for different shapes that a program, and each of its regions, remembers."""
-Region = list[Call | SymbolCall] | HostCall | BodyCall
 
 
 class Native(Protocol):
@@ -94,7 +94,7 @@ class ProgramRunner:
         self.program = program
         self.bodies = [ProgramRunner(body, isa, functions, native, threads) for body in program.bodies]
         self.plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
-        self.regions = _split(program)
+        self.regions = split(program)
         self.simple = len(self.regions) == 1 and isinstance(self.regions[0][1], list)
         self.last: Plan | None = None
         self.binder = Binder(
@@ -106,7 +106,7 @@ class ProgramRunner:
         )
         self._native = native
         self._lock = threading.Lock()
-        self._external = _external(program, [steps for _, steps in self.regions])
+        self._external = external_values(program, [steps for _, steps in self.regions])
         self._known: OrderedDict[tuple[Any, ...], dict[str, int]] = OrderedDict()
         self._region_plans: list[OrderedDict[tuple[Any, ...], Plan]] = [OrderedDict() for _ in self.regions]
         self._needs = [] if self.simple else [self._need(steps) for _, steps in self.regions]
@@ -157,6 +157,12 @@ class ProgramRunner:
     def all_plans(self) -> list[Plan]:
         """Plans made so far, of all regions in order."""
         return [*self.plans.values(), *(plan for plans in self._region_plans for plan in plans.values())]
+
+    def planned(self) -> list[BoundRegion]:
+        """The regions as planned last, in order."""
+        if self.simple:
+            return [self.last.region] if self.last is not None else []
+        return [next(reversed(plans.values())).region for plans in self._region_plans if plans]
 
     def _bound(self, key: tuple[Any, ...], arrays: Sequence[Any]) -> dict[str, int]:
         """Symbols that the inputs' shapes, and values that steer, define."""
@@ -312,30 +318,3 @@ def _chain(program: Program, value: int) -> Iterator[Value]:
 def _trim(plans: OrderedDict[Any, Any]) -> None:
     while len(plans) > PLANS_KEPT:
         plans.popitem(last=False)
-
-
-def _split(program: Program) -> list[tuple[int, Region]]:
-    """(index of the first step, region) of every region."""
-    regions: list[tuple[int, Region]] = []
-    index = 0
-    for region in program.regions():
-        regions.append((index, region))
-        index += len(region) if isinstance(region, list) else 1
-    return regions or [(0, [])]
-
-
-def _external(program: Program, regions: Sequence[Region]) -> frozenset[int]:
-    """Root values outside the arena: inputs, outputs, host values, and what more than one region touches."""
-    outside = {v.id for v in program.values if v.kind in ("input", "output", "host")}
-    seen: dict[int, int] = {}
-    for number, region in enumerate(regions):
-        for step in region if isinstance(region, list) else [region]:
-            touched = (step.output,) if isinstance(step, SymbolCall) else step.inputs + step.outputs
-            for value in touched:
-                if value < 0:
-                    continue
-                root = program.root(value)
-                if not isinstance(region, list) or seen.setdefault(root, number) != number:
-                    outside.add(root)
-    outside |= {program.root(value) for value in program.outputs}
-    return frozenset(i for i in outside if program.values[i].kind != "constant")

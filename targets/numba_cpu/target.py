@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import onnx_ir as ir
 
 from accelc.errors import ArtifactError, FallbackError, UnsupportedError
+from accelc.plan.memory_map import MemoryMap
 from accelc.target import Executable, Support, Target, TargetOptions
 from accelc.targets.numba_cpu.isa import Isa
 
@@ -65,6 +66,20 @@ class NumbaCpu(Target):
         program = read(folder)
         store = KernelStore(options.cache_dir, isa, options.progress)
         return CpuExecutable(program, isa, store, options)
+
+    def plan_memory(
+        self, folder: Path, manifest: Mapping[str, Any], dims: Mapping[str, int]
+    ) -> MemoryMap | None:
+        """The memory plan of an artifact; see Target.plan_memory."""
+        from accelc.targets.numba_cpu.memory_map import memory_map, plan_regions
+        from accelc.targets.numba_cpu.saved import read
+
+        payload = manifest["payload"]
+        bits = payload.get("vector_bits")
+        isa = Isa.host(bits if bits in (128, 256, 512) else None)
+        program = read(folder)
+        threads = payload.get("threads", 1)
+        return memory_map(program, plan_regions(program, isa, dims, max(1, int(threads))), dims)
 
     def ops(self) -> Sequence[Support]:
         """Ops with a kernel."""
