@@ -15,7 +15,7 @@ from accelc.target import Target, TargetOptions
 Progress = Callable[[str, int, int], None]
 """Told what is being worked on: (what, done, total); total is 0 where it is not known."""
 
-PRECISIONS = ("f32", "bf16", "f16")
+PRECISIONS = ("f32", "tf32", "bf16", "f16")
 
 
 @dataclass(frozen=True)

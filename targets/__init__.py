@@ -10,10 +10,20 @@ from accelc.target import Target
 
 TABLE: dict[str, str] = {
     "cpu": "accelc.targets.numba_cpu.target:NumbaCpu",
+    "gpu": "accelc.targets.jax_xla.target:XlaGpu",
     "onnx": "accelc.targets.onnx_model.target:OnnxModel",
+    "tpu": "accelc.targets.jax_xla.target:XlaTpu",
+    "xla": "accelc.targets.jax_xla.target:Xla",
 }
 
-ALIASES: dict[str, str] = {"numba_cpu": "cpu", "onnx_model": "onnx"}
+ALIASES: dict[str, str] = {
+    "cuda": "gpu",
+    "jax": "xla",
+    "jax_xla": "xla",
+    "numba_cpu": "cpu",
+    "onnx_model": "onnx",
+    "rocm": "gpu",
+}
 
 REGISTRY = Registry[Target](
     "target",

@@ -1,0 +1,210 @@
+"""A jit step with the programs that XLA made of it: one for every shape, dtype and known value it was called with."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import onnx_ir as ir
+
+from accelc.errors import UnsupportedError
+from accelc.targets.jax_xla.program import Constants, JitStep, Program
+from accelc.targets.jax_xla.table import LoweringTable
+from accelc.targets.jax_xla.trace import Tracer, as_array
+
+MAX_ENTRIES = 64
+"""Compiled forms kept for one step; the one not used for the longest time goes first."""
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all steps of an executable share.
+
+    Args:
+        table: The lowerings.
+        device: Where it runs.
+        platform: ``cpu``, ``cuda``, ``rocm`` or ``tpu``.
+        precision: Of products and convolutions.
+        compiler_options: What XLA is told.
+    """
+
+    table: LoweringTable
+    device: jax.Device
+    platform: str
+    precision: str
+    compiler_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Weights:
+    """Constants on the device, each placed once however many steps read it."""
+
+    constants: Constants
+    device: jax.Device
+    placed: dict[ir.Value, jax.Array] = field(default_factory=dict)
+
+    def on_device(self, value: ir.Value) -> jax.Array:
+        """The array of a weight where it is computed with."""
+        if value not in self.placed:
+            self.placed[value] = jax.device_put(self.constants.array(value), self.device)
+        return self.placed[value]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights placed."""
+        return sum(array.nbytes for array in self.placed.values())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One compiled form: the function, what it takes, and values that were known while tracing."""
+
+    call: Any
+    arguments: Any
+    known: Mapping[ir.Value, np.ndarray]
+
+
+class StepFunction:
+    """The Python function that JAX traces for a jit step; pure."""
+
+    def __init__(
+        self,
+        step: JitStep,
+        program: Program,
+        constants: Constants,
+        settings: Settings,
+        statics: Mapping[ir.Value, np.ndarray],
+    ) -> None:
+        self.step = step
+        self.program = program
+        self.constants = constants
+        self.settings = settings
+        self.statics = dict(statics)
+        self.kept = tuple(value for value in step.inputs if value not in step.donated)
+        self.freed = tuple(value for value in step.inputs if value in step.donated)
+        self.known: dict[ir.Value, np.ndarray] = {}
+
+    def __call__(
+        self, weights: Sequence[Any], kept: Sequence[Any], freed: Sequence[Any], key: Any = None
+    ) -> list[jax.Array]:
+        """Results of the step's outputs, in order."""
+        step = self.step
+        values: dict[ir.Value, Any] = dict(self.statics)
+        values.update(zip(step.weights, weights, strict=True))
+        values.update(zip(self.kept, kept, strict=True))
+        values.update(zip(self.freed, freed, strict=True))
+        tracer = Tracer(
+            self.settings.table,
+            self.program.opsets,
+            self.constants,
+            self.program.static,
+            self.settings.platform,
+            self.settings.precision,
+            None if key is None else jax.random.wrap_key_data(key),
+        )
+        tracer.run(step.nodes, values)
+        self.known = {value: values[value] for value in step.static_outputs}
+        return [as_array(tracer.value(value, values)) for value in step.outputs]
+
+
+class CompiledStep:
+    """Calls a jit step, compiling it first where shapes or known values are new."""
+
+    def __init__(self, step: JitStep, program: Program, weights: Weights, settings: Settings) -> None:
+        self.step = step
+        self.program = program
+        self.weights = weights
+        self.settings = settings
+        self.entries: OrderedDict[Key, Entry] = OrderedDict()
+        self.last: Entry | None = None
+        self._lock = threading.Lock()
+        self._placed: list[jax.Array] | None = None
+
+    def function(self, statics: Mapping[ir.Value, np.ndarray]) -> StepFunction:
+        """What JAX traces for these known values."""
+        return StepFunction(self.step, self.program, self.weights.constants, self.settings, statics)
+
+    def run(self, values: dict[ir.Value, Any]) -> None:
+        """Run once, putting outputs and known values into ``values``."""
+        step = self.step
+        statics = {value: np.asarray(values[value]) for value in step.statics}
+        inputs = [values[value] for value in step.inputs]
+        key = self.key(inputs, statics)
+        entry = self.entries.get(key)
+        if entry is None:
+            with self._lock:
+                entry = self.entries.get(key) or self._compile(key, inputs, statics)
+        self.last = entry
+        kept = [values[value] for value in step.inputs if value not in step.donated]
+        freed = [values[value] for value in step.inputs if value in step.donated]
+        results = entry.call(self._arguments(), kept, freed, *self._draw())
+        values.update(zip(step.outputs, results, strict=True))
+        values.update(entry.known)
+
+    def key(self, inputs: Sequence[Any], statics: Mapping[ir.Value, np.ndarray]) -> Key:
+        """What decides which compiled form is called."""
+        shapes = tuple((x.shape, x.dtype) for x in inputs)
+        if not statics:
+            return shapes
+        return shapes, tuple((x.shape, x.dtype, x.tobytes()) for x in statics.values())
+
+    def _arguments(self) -> list[jax.Array]:
+        if self._placed is None:
+            self._placed = [self.weights.on_device(value) for value in self.step.weights]
+        return self._placed
+
+    def _draw(self) -> tuple[np.ndarray, ...]:
+        """A fresh random key, if the step takes one."""
+        return (np.random.SeedSequence().generate_state(2),) if self.step.random else ()
+
+    def compile_for(self, inputs: Sequence[Any], statics: Mapping[ir.Value, np.ndarray]) -> Entry:
+        """Compile ahead of a call; ``inputs`` need shapes and dtypes only."""
+        key = self.key(inputs, statics)
+        with self._lock:
+            self.last = self.entries.get(key) or self._compile(key, inputs, statics)
+        return self.last
+
+    def _compile(self, key: Key, inputs: Sequence[Any], statics: Mapping[ir.Value, np.ndarray]) -> Entry:
+        function = self.function(statics)
+        arguments = self.specs(inputs)
+        traced = jax.jit(function, donate_argnums=(2,)).lower(*arguments)
+        try:
+            call = traced.compile(dict(self.settings.compiler_options) or None)
+        except jax.errors.JaxRuntimeError as error:
+            raise UnsupportedError(
+                "XLA cannot compile the model", why=" ".join(str(error).split())[:400]
+            ) from error
+        entry = self.entries[key] = Entry(call, arguments, function.known)
+        if len(self.entries) > MAX_ENTRIES:
+            self.entries.popitem(last=False)
+        return entry
+
+    @property
+    def peak_bytes(self) -> int:
+        """What XLA allocates for one call of the form used last, weights aside; 0 if it does not tell."""
+        stats = self.last.call.memory_analysis() if self.last is not None else None
+        if stats is None:
+            return 0
+        weights = sum(array.nbytes for array in self._arguments())
+        inputs = max(stats.argument_size_in_bytes - weights, 0)
+        return int(inputs + stats.output_size_in_bytes + stats.temp_size_in_bytes - stats.alias_size_in_bytes)
+
+    def specs(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """Shapes and dtypes of all arguments of the step's function."""
+        step = self.step
+        shapes = {
+            value: jax.ShapeDtypeStruct(x.shape, x.dtype)
+            for value, x in zip(step.inputs, inputs, strict=True)
+        }
+        weights = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self._arguments()]
+        kept = [shapes[value] for value in step.inputs if value not in step.donated]
+        freed = [shapes[value] for value in step.inputs if value in step.donated]
+        key = (jax.ShapeDtypeStruct((2,), np.uint32),) if step.random else ()
+        return (weights, kept, freed, *key)
