@@ -263,6 +263,7 @@ class Analysis:
             if node.op_type in _KNOWN_FROM_SHAPES and node.domain == "":
                 continue
             if any(output in self.static for output in node.outputs):
+                self.static.update(node.outputs)
                 self.static.update(value for value in node.inputs if value is not None)
 
     def _steering(self, node: ir.Node) -> list[ir.Value]:

@@ -18,7 +18,7 @@ from accelc.targets.jax_xla.compiled_step import CompiledStep, Settings, Weights
 from accelc.targets.jax_xla.program import BodyStep, HostStep, JitStep, Program
 
 
-class HostFailure(AccelcError):
+class HostFailure(AccelcError):  # noqa: N818 - it stands for the error it carries
     """A host step cannot do it with these values; ``node`` is the one."""
 
     def __init__(self, node: ir.Node, error: AccelcError) -> None:

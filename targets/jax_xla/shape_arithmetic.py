@@ -236,7 +236,7 @@ def _cast(operands: Operands, attributes: Attributes) -> np.ndarray:
         if not np.isfinite(x).all():
             raise ValueError("no number")  # the lowering knows what ONNX wants
         return np.trunc(x).astype(dtype)
-    if dtype.kind not in "iubf" or dtype.itemsize < 2 and dtype.kind == "f":
+    if dtype.kind not in "iubf" or (dtype.itemsize < 2 and dtype.kind == "f"):
         raise TypeError("left to the lowering")
     return x.astype(dtype)
 

@@ -72,7 +72,7 @@ class Tracer:
                 if control is not None:
                     results: Sequence[Any] = control(self, node, values)
                 elif self.static.issuperset(node.outputs):
-                    results = [self._known(node, values)]
+                    results = self._known(node, values)
                 else:
                     results = self._traced(node, values)
             except (RefusedNode, MemoryError):
@@ -110,7 +110,7 @@ class Tracer:
         """The operands of a node, None for absent ones; trailing absent ones are left out."""
         found: list[Any] = []
         for place, value in enumerate(node.inputs):
-            if value is None or not value.name and value.producer() is None:
+            if value is None or (not value.name and value.producer() is None):
                 found.append(None)
             elif place in static:
                 found.append(self.known(value, values))
@@ -122,25 +122,25 @@ class Tracer:
         return found
 
     # ------------------------------------------------------------------ one node
-    def _known(self, node: ir.Node, values: Mapping[ir.Value, Any]) -> np.ndarray:
-        """The value of a node that only depends on what is known."""
+    def _known(self, node: ir.Node, values: Mapping[ir.Value, Any]) -> list[np.ndarray]:
+        """The results of a node that only depends on what is known."""
         attrs = attributes(node)
         if node.domain == "" and node.op_type in ("Shape", "Size"):
             operand = node.inputs[0]
             assert operand is not None  # of neither op it is optional
             shape = self.value(operand, values).shape
-            return shape_of(shape, attrs) if node.op_type == "Shape" else size_of(shape)
+            return [shape_of(shape, attrs) if node.op_type == "Shape" else size_of(shape)]
         operands = [None if value is None else self.known(value, values) for value in node.inputs]
         while operands and operands[-1] is None:
             operands.pop()
         if node.domain == "":
             found = evaluate(node.op_type, operands, attrs)
             if found is not None:
-                return found
+                return [found]
         if any(is_symbolic(operand) for operand in operands):
             raise LoweringError(f"{node.op_type} of a symbolic shape has no single value")
         with jax.ensure_compile_time_eval():
-            return np.asarray(self._call(node, operands, attrs)[0])
+            return [np.asarray(result) for result in self._call(node, operands, attrs)]
 
     def _traced(self, node: ir.Node, values: Mapping[ir.Value, Any]) -> list[Any]:
         rule = self.table.find(node.domain, node.op_type, self._version(node))
