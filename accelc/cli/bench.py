@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from accelc.cli import options as opt
-from accelc.cli.output import emit_json, progress, size_text, table, time_text
+from accelc.cli.output import emit_json, progress, table
 from accelc.errors import UsageError
+from accelc.quantities import size_text, time_text
 
 if TYPE_CHECKING:
     from accelc.bench_model import Report

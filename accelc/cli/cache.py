@@ -10,7 +10,8 @@ import typer
 
 from accelc.cli import options as opt
 from accelc.cli.option_groups import Compiling, grouped
-from accelc.cli.output import emit_json, progress, rows, size_text
+from accelc.cli.output import emit_json, progress, rows
+from accelc.quantities import size_text
 
 app = opt.verb("Look at, empty or fill the folder of compiled kernels.")
 

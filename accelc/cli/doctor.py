@@ -7,8 +7,9 @@ from typing import Any
 import typer
 
 from accelc.cli import options as opt
-from accelc.cli.output import emit_json, rows, size_text
+from accelc.cli.output import emit_json, rows
 from accelc.errors import EXIT_OK, EXIT_UNSUPPORTED, AccelcError
+from accelc.quantities import size_text
 
 app = opt.verb()
 

@@ -9,7 +9,8 @@ import typer
 
 from accelc.cli import options as opt
 from accelc.cli.option_groups import Compiling, Feeding, grouped
-from accelc.cli.output import count_text, emit_json, progress, rows, size_text, table, time_text
+from accelc.cli.output import emit_json, progress, rows, table
+from accelc.quantities import count_text, size_text, time_text
 
 app = opt.verb()
 

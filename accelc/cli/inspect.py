@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from accelc.cli import options as opt
-from accelc.cli.output import count_text, emit_json, rows, size_text, table
+from accelc.cli.output import emit_json, rows, table
+from accelc.quantities import count_text, size_text
 
 app = opt.verb()
 

@@ -1,4 +1,4 @@
-"""What verbs print: JSON with a schema number, aligned rows, sizes for people, progress on a terminal."""
+"""What verbs print: JSON with a schema number, aligned rows, progress on a terminal."""
 
 from __future__ import annotations
 
@@ -58,31 +58,6 @@ def table(header: Sequence[str], lines: Sequence[Sequence[object]], *, right: Se
         ).rstrip()
         for row in cells
     )
-
-
-def size_text(count: int) -> str:
-    """Bytes for people: ``27.5 KiB``."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(value) < 1024 or unit == "TiB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")
-
-
-def count_text(count: int) -> str:
-    """Large counts for people: ``25.6 M``."""
-    for limit, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**4, "k")):
-        if count >= limit:
-            return f"{count / (limit if unit != 'k' else 1000):.1f} {unit}"
-    return str(count)
-
-
-def time_text(ms: float) -> str:
-    """Milliseconds for people: ``12 ms``, ``1.24 s``."""
-    if ms < 1:
-        return f"{ms * 1000:.0f} us"
-    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
 
 
 @contextmanager

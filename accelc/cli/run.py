@@ -9,7 +9,8 @@ import typer
 
 from accelc.cli import options as opt
 from accelc.cli.option_groups import Compiling, Feeding, grouped
-from accelc.cli.output import emit_json, progress, table, time_text
+from accelc.cli.output import emit_json, progress, table
+from accelc.quantities import time_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from accelc.cli.output import count_text, rows, size_text, table, time_text
+from accelc.cli.output import rows, table
+from accelc.quantities import count_text, size_text, time_text
 
 if TYPE_CHECKING:
     from accelc.ir.pass_base import Trace

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from accelc.plan.memory_map import MapBuffer, MemoryMap
+from accelc.quantities import size_text
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 24, 74, 54
 _LEGEND_ROW = 22
@@ -90,15 +91,6 @@ def memory_svg(plan: MemoryMap, *, title: str = "Memory plan", width: int = 1200
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def size_text(count: float) -> str:
-    """Bytes for people, as everywhere in accelc: ``27.5 KiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
 
 
 def _text(text: str, limit: int = _MOST_NAME) -> str:
