@@ -1,17 +1,20 @@
-"""Matrix products of 8-bit integers, exact, and with requantised results.
+"""Products and convolutions of 8-bit integers: exact, and with requantised results.
 
-Source: ONNX MatMulInteger-10, QLinearMatMul-21.
+Source: ONNX MatMulInteger-10, QLinearMatMul-21, QLinearConv-10.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from accelc.targets.jax_xla.context import Ctx
+from accelc.targets.jax_xla.lower_conv import conv_integer
+from accelc.targets.jax_xla.lower_math import wide
 from accelc.targets.jax_xla.lower_quantize import quantized
+from accelc.targets.jax_xla.static_values import expanded_to
 from accelc.targets.jax_xla.table import LoweringTable
 
 if TYPE_CHECKING:
@@ -78,3 +81,30 @@ def qlinear_matmul(
     scale = rows.astype(jnp.float32) * columns.astype(jnp.float32)
     y_rows = _per_row(y_scale, len(a.shape)).astype(jnp.float32)
     return quantized(whole * scale, y_rows, _per_row(y_zero, len(a.shape)), y_zero.dtype)
+
+
+@TABLE.op("QLinearConv")
+def qlinear_conv(
+    ctx: Ctx,
+    x: Array,
+    x_scale: Array,
+    x_zero: Array,
+    w: Array,
+    w_scale: Array,
+    w_zero: Array,
+    y_scale: Array,
+    y_zero: Array,
+    b: Array | None = None,
+    **attributes: Any,
+) -> jax.Array:
+    """The convolution of dequantised tensors, quantised again; w's scale per tensor or per output channel.
+
+    Source: ONNX QLinearConv-10.
+    """
+    whole = jnp.asarray(conv_integer(ctx, x, w, x_zero, w_zero, **attributes))
+    rank = whole.ndim
+    if b is not None:
+        whole = whole + jnp.asarray(b).reshape(expanded_to((-1,), 1, rank))
+    scale = wide(w_scale).reshape(expanded_to((-1,), 1, rank)) * wide(x_scale).reshape(())
+    y_divisor, shift = wide(y_scale).reshape(()), jnp.asarray(y_zero).reshape(())
+    return quantized(whole.astype(jnp.float32) * scale, y_divisor, shift, y_zero.dtype)

@@ -164,7 +164,7 @@ def eye_like(ctx: Ctx, x: Array, *, dtype: int | None = None, k: int = 0) -> jax
 def range_(ctx: Ctx, start: Array, limit: Array, delta: Array, *, stash_type: int = 1) -> jax.Array:
     """``start + i * delta`` below ``limit``, [ceil((limit - start) / delta)]. Source: ONNX Range-27."""
     dtype = ctx.out_dtype() or start.dtype
-    dtype = np.dtype(np.int64) if dtype == object else np.dtype(dtype)
+    dtype = np.dtype(np.int64 if np.dtype(dtype).hasobject else dtype)
     if np.issubdtype(dtype, np.integer):
         first, last, step = (dims_of(operand)[0] for operand in (start, limit, delta))
         count = -((first - last) // step)
