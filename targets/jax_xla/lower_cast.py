@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 TABLE = LoweringTable()
 
 _SATURATING = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+_SHORT_INTEGERS = frozenset(
+    np.dtype(dtype)
+    for dtype in (
+        np.int8,
+        np.uint8,
+        np.int16,
+        np.uint16,
+        jnp.int4,
+        jnp.uint4,
+        jnp.int2,
+        jnp.uint2,
+    )
+)
 _POWERS_OF_TWO = "float8_e8m0fnu"
 _HALF_MANTISSA = 1 << 22
 _LAST_EXPONENT = 254  # 255 stands for NaN
@@ -47,7 +60,7 @@ def convert(x: Array, dtype: Any, *, saturate: bool = True, round_mode: str = "u
         return jnp.clip(wide(array), float(info.min), float(info.max)).astype(wanted)
     if wanted.name == _POWERS_OF_TWO:
         return _power_of_two(array.astype(jnp.float32), saturate, round_mode)
-    if is_float(array) and jnp.issubdtype(wanted, jnp.integer) and ml_dtypes.iinfo(wanted).bits < 32:
+    if is_float(array) and wanted in _SHORT_INTEGERS:
         # As processors do it: cut off to int32, of which the lower bits stay. XLA would saturate.
         return wide(array).astype(jnp.int32).astype(wanted)
     if wanted.kind == "b":

@@ -124,7 +124,10 @@ def _weights(mode: str, t: jax.Array) -> Sequence[jax.Array]:
 
 @TABLE.op("AffineGrid", static=(1,))
 def affine_grid(ctx: Ctx, theta: Array, size: Array, *, align_corners: int = 0) -> jax.Array:
-    """Places of output pixels under affine maps theta [N, rank, rank + 1]: [N, spatial..., rank], the last axis first."""
+    """Places of output pixels under affine maps theta [N, rank, rank + 1].
+
+    Shapes: result [N, spatial..., rank], the last axis first.
+    """
     spatial = dims_of(size)[2:]
     rank = len(spatial)
     matrix = jnp.asarray(theta)

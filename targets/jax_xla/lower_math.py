@@ -87,8 +87,8 @@ def _register_unary(op_type: str, function: Callable[[Array], jax.Array]) -> Non
 
 for _op_type, _function in _EXACT.items():
     _register_unary(_op_type, _function)
-for _op_type, _function in _FUNCTIONS.items():
-    _register_unary(_op_type, in_float32(_function))
+for _op_type, _wide_function in _FUNCTIONS.items():
+    _register_unary(_op_type, in_float32(_wide_function))
 
 
 def truncated_quotient(a: Array, b: Array) -> jax.Array:
@@ -195,7 +195,7 @@ def clip(ctx: Ctx, x: Array, low: Array | None = None, high: Array | None = None
 def clip_attributes(ctx: Ctx, x: Array, *, min: float | None = None, max: float | None = None) -> jax.Array:
     """``Clip`` as before opset 11: bounds are attributes."""
     bounds = [None if bound is None else np.asarray(bound, x.dtype) for bound in (min, max)]
-    return clip(ctx, x, *bounds)
+    return jnp.asarray(clip(ctx, x, *bounds))
 
 
 @TABLE.op("PRelu", since=7)
@@ -209,4 +209,4 @@ def prelu_channels(ctx: Ctx, x: Array, slope: Array, **_: Any) -> jax.Array:
     """``PRelu`` as before opset 7: a slope of many elements has one per channel."""
     if np.prod(slope.shape) > 1 and len(x.shape) > 2:
         slope = jnp.reshape(slope, expanded_to((-1,), 1, len(x.shape)))
-    return prelu(ctx, x, slope)
+    return jnp.asarray(prelu(ctx, x, slope))

@@ -47,7 +47,8 @@ def _extreme(reduce: Callable[..., jax.Array], highest: bool) -> Reduction:
         elif is_float(x):
             initial = -jnp.inf if highest else jnp.inf
         else:
-            initial = jnp.iinfo(x.dtype).min if highest else jnp.iinfo(x.dtype).max
+            info: Any = jnp.iinfo(x.dtype)  # type: ignore[no-untyped-call]
+            initial = info.min if highest else info.max
         return reduce(x, axis=axes, keepdims=True, initial=initial)
 
     return reduction

@@ -202,21 +202,13 @@ def _taken(x: jax.Array, axis: int, places: np.ndarray) -> jax.Array:
 @TABLE.op("Upsample", since=9, static=(1,))
 def resize_scales(ctx: Ctx, x: Array, scales: Array, *, mode: str = "nearest") -> jax.Array:
     """``Resize`` before opset 11: asymmetric positions, rounded down."""
-    return resize(
-        ctx,
-        x,
-        None,
-        scales,
-        coordinate_transformation_mode="asymmetric",
-        mode="linear" if mode == "bilinear" else mode,
-        nearest_mode="floor",
-    )
+    return _upsampled(x, np.asarray(scales).reshape(-1).tolist(), mode)
 
 
 @TABLE.op("Upsample", since=7)
 def upsample_attribute(ctx: Ctx, x: Array, *, scales: Sequence[float], mode: str = "nearest") -> jax.Array:
     """``Upsample`` before opset 9: scales are an attribute."""
-    return resize_scales(ctx, x, np.asarray(scales, np.float32), mode=mode)
+    return _upsampled(x, scales, mode)
 
 
 @TABLE.op("Upsample", since=1)
@@ -224,4 +216,16 @@ def upsample_image(
     ctx: Ctx, x: Array, *, width_scale: float, height_scale: float, mode: str = "nearest"
 ) -> jax.Array:
     """``Upsample`` of opset 1, of [N, C, H, W]."""
-    return upsample_attribute(ctx, x, scales=(1.0, 1.0, height_scale, width_scale), mode=mode)
+    return _upsampled(x, (1.0, 1.0, height_scale, width_scale), mode)
+
+
+def _upsampled(x: Array, scales: Sequence[float], mode: str) -> jax.Array:
+    kind = "linear" if mode == "bilinear" else mode
+    how = Resampling(mode=kind, place="asymmetric", rounding="floor")
+    outs = [_scaled(dim, scale, 1.0) for dim, scale in zip(x.shape, scales, strict=True)]
+    plan = [
+        (axis, out, float(scale), (0.0, 1.0))
+        for axis, (out, scale) in enumerate(zip(outs, scales, strict=True))
+        if scale != 1.0
+    ]
+    return _resampled(jnp.asarray(x), how, plan, 0.0)

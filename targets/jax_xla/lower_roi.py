@@ -59,7 +59,8 @@ def roi_align_output_half_pixel(
     ctx: Ctx, x: Array, rois: Array, batch: Array, **attributes: Any
 ) -> jax.Array:
     """``RoiAlign`` before opset 16: places are not shifted by half a pixel."""
-    return roi_align(ctx, x, rois, batch, coordinate_transformation_mode="output_half_pixel", **attributes)
+    attributes["coordinate_transformation_mode"] = "output_half_pixel"
+    return jnp.asarray(roi_align(ctx, x, rois, batch, **attributes))
 
 
 class _Samples:
@@ -80,7 +81,7 @@ class _Samples:
         self.count = jnp.full_like(adaptive, ratio) if ratio > 0 else adaptive
 
     def at(self, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """Sample ``i`` of every part: indices before and behind it, the latter's weight, whether it counts; [R, bins]."""
+        """Sample ``i`` of every part, [R, bins]: indices before and behind it, weight of the latter, if it counts."""
         part = lax.iota(self.start.dtype, self.bins)
         step = (i + 0.5) * self.bin / self.count
         place = self.start[:, None] + part * self.bin[:, None] + step[:, None]
@@ -101,7 +102,8 @@ class _Samples:
             return total + jnp.where(counts, one, 0)
 
         zeros = jnp.zeros((regions, self.bins, self.size), self.start.dtype)
-        return lax.fori_loop(0, jnp.max(self.count, initial=0), add, zeros)
+        total: jax.Array = lax.fori_loop(0, jnp.max(self.count, initial=0), add, zeros)
+        return total
 
 
 def _mean_samples(image: jax.Array, batch: jax.Array, rows: _Samples, columns: _Samples) -> jax.Array:
@@ -113,7 +115,7 @@ def _mean_samples(image: jax.Array, batch: jax.Array, rows: _Samples, columns: _
         taken = lax.dynamic_index_in_dim(image, place, keepdims=False)
         return jnp.einsum("ph,chw,qw->cpq", down, taken, across, precision=lax.Precision.HIGHEST)
 
-    sums = lax.map(one, (batch, rows.weights(), columns.weights()))
+    sums: jax.Array = lax.map(one, (batch, rows.weights(), columns.weights()))
     return sums / total[:, None, None, None]
 
 
@@ -172,7 +174,8 @@ def max_roi_pool(
         filled = rows.any(axis=1)[:, None] & columns.any(axis=1)
         return jnp.where(filled, best, 0).astype(image.dtype)
 
-    return lax.map(one, (jnp.asarray(rois)[:, 0].astype(jnp.int32), *masks))
+    pooled: jax.Array = lax.map(one, (jnp.asarray(rois)[:, 0].astype(jnp.int32), *masks))
+    return pooled
 
 
 def _bins(start: jax.Array, end: jax.Array, bins: int, size: int) -> jax.Array:

@@ -120,7 +120,7 @@ def tile_axis(ctx: Ctx, x: Array, tiles: Array, axis: Array) -> jax.Array:
     """``Tile`` before opset 6: ``tiles`` copies along one axis."""
     repeats = np.ones(len(x.shape), np.int64)
     repeats[int(dims_of(axis)[0])] = dims_of(tiles)[0]
-    return tile(ctx, x, repeats)
+    return jnp.tile(x, repeats.tolist())
 
 
 @TABLE.op("DepthToSpace")

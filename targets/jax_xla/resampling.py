@@ -94,7 +94,7 @@ def _rounded(mode: str, x: np.ndarray) -> np.ndarray:
 
 
 def _triangle(distance: np.ndarray) -> np.ndarray:
-    return np.clip(1 - distance, 0, 1)
+    return np.asarray(np.clip(1 - distance, 0, 1))
 
 
 def _cubic(d: np.ndarray, a: float) -> np.ndarray:
