@@ -6,11 +6,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
+import onnx
 import onnx_ir as ir
 
 from accelc.errors import UsageError
 from accelc.ir.shapes import describe, dims_of, evaluate, is_expression, is_symbol, symbols_in
 from accelc.ir.walk import all_graphs, all_nodes, all_values
+
+
+def keep_input_types(graph: onnx.GraphProto) -> None:
+    """An output that is an input has its type: a vaguer declaration of the output would replace that."""
+    inputs = {value.name: value for value in graph.input}
+    for output in graph.output:
+        if output.name in inputs:
+            output.type.CopyFrom(inputs[output.name].type)
 
 
 def unique_names(model: ir.Model) -> None:

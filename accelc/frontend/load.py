@@ -17,7 +17,14 @@ from accelc.frontend.check_shapes import check_shapes
 from accelc.frontend.convert import inline_functions, pin_opset
 from accelc.frontend.expand import expand_functions
 from accelc.frontend.external import ExternalData
-from accelc.frontend.finish import bind_dims, clean_dims, forget_invented_dims, set_shapes, unique_names
+from accelc.frontend.finish import (
+    bind_dims,
+    clean_dims,
+    forget_invented_dims,
+    keep_input_types,
+    set_shapes,
+    unique_names,
+)
 from accelc.frontend.microsoft import expand_microsoft
 from accelc.frontend.source import ModelSource, Source, read_source, root_cause
 from accelc.frontend.weights import put_weights, take_weights
@@ -94,6 +101,7 @@ def _finish(
     notes += check_shapes(inlined)
     proto, pin_notes = pin_opset(inlined)
     proto, opaque_notes = expand_microsoft(proto, limits)
+    keep_input_types(proto.graph)
     try:
         model = ir.from_proto(proto)
         put_weights(model.graph, weights, order)

@@ -18,6 +18,7 @@ import onnx_ir as ir
 from accelc.ir.control_rules import infer_if, infer_loop
 from accelc.ir.dims import symbols_in
 from accelc.ir.pool_rule import correct_pool
+from accelc.ir.resize_rule import correct_resize
 from accelc.ir.slice_rule import correct_slice
 
 MAX_ELEMENTS = 1024
@@ -35,7 +36,8 @@ def install() -> None:
     _bound_elements(ShapeInferenceContext)
     registry.collect()
     added = {"ConstantOfShape": _constant_of_shape, "Equal": _equal, "Where": _where, "Slice": correct_slice}
-    added |= dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), correct_pool)
+    added["OneHot"] = _one_hot
+    added |= dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), correct_pool) | {"Resize": correct_resize}
     for op_type, rule in added.items():
         for since in registry.version_boundaries("", op_type):
             inner = registry.get("", op_type, version=since)
@@ -149,6 +151,15 @@ def _constant_of_shape(ctx: Any, node: ir.Node) -> None:
         return
     if len(dims) == 0 or (len(dims) == 1 and isinstance(dims[0], int) and dims[0] <= MAX_ELEMENTS):
         ctx.set_symbolic_value(node.outputs[0], [int(value.numpy().item())] * (dims[0] if dims else 1))
+
+
+def _one_hot(ctx: Any, node: ir.Node) -> None:
+    """The depth, where it is computed from shapes."""
+    depth, out = ctx.get_symbolic_value(node.inputs[1]), node.outputs[0]
+    if depth is not None and len(depth) == 1 and out.shape is not None:
+        dims = list(out.shape.dims)
+        dims[node.attributes.get_int("axis", -1)] = depth[0]
+        out.shape = ir.Shape(dims)
 
 
 def _equal(ctx: Any, node: ir.Node) -> None:

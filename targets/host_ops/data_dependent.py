@@ -47,6 +47,20 @@ def unique(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     return [values, *(np.asarray(part, dtype=np.int64) for part in (first, inverse, counts))]
 
 
+def one_hot(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
+    """``values[1]`` where the place along a new axis equals the index, else ``values[0]``. Source: OneHot-11."""
+    index, depth, values = (
+        np.asarray(inputs[0]),
+        int(np.asarray(inputs[1]).reshape(-1)[0]),
+        np.asarray(inputs[2]),
+    )
+    axis = int(attrs.get("axis", -1)) % (index.ndim + 1)
+    whole = index.astype(np.int64)
+    spread = np.expand_dims(np.where(whole < 0, whole + depth, whole), axis)
+    places = np.arange(depth).reshape([-1] + [1] * (index.ndim - axis))
+    return [np.where(spread == places, values[1], values[0])]
+
+
 def non_max_suppression(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     """Boxes kept, best first, per batch and class: [count, 3] int64. Source: ONNX NonMaxSuppression-11."""
     boxes, scores = np.asarray(inputs[0]), np.asarray(inputs[1])
@@ -109,6 +123,7 @@ def top_k(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
 
 
 OPS: dict[tuple[str, str], HostOp] = {
+    ("", "OneHot"): one_hot,
     ("", "NonZero"): non_zero,
     ("", "Compress"): compress,
     ("", "Unique"): unique,

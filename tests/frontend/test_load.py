@@ -274,3 +274,9 @@ def test_import_is_light() -> None:
 def test_names_that_nothing_binds_give_way_to_what_follows_from_the_inputs() -> None:
     model = load_model("g (float[N,4] x) => (float[unk__1,unk__2] y) { y = Concat<axis = 1>(x, x) }").model
     assert dims_of(model.graph.outputs[0]) == ("N", 8)
+
+
+def test_an_output_that_is_an_input_keeps_the_inputs_shape() -> None:
+    imported = load_model("g (float[1] x, float[N] y) => (float[?] x, float[N] z) { z = Mul(x, y) }")
+    assert dims_of(imported.model.graph.inputs[0]) == (1,)
+    assert dims_of(imported.model.graph.outputs[1]) == ("N",)

@@ -22,6 +22,7 @@ from accelc.targets.numba_cpu.kernels.base import (
     itemsize,
 )
 from accelc.targets.numba_cpu.kernels.irregular_text import HELPERS, KINDS
+from accelc.targets.numba_cpu.kernels.resize_text import TAPS
 from accelc.targets.numba_cpu.kernels.rows import product
 from accelc.targets.numba_cpu.kernels.text import POINTERS, SHORT, VECTOR_FLOATS, check_int, check_name
 
@@ -108,9 +109,12 @@ class Irregular(Family):
 
 def check_shapes(params: Params, found: dict[str, Tensor]) -> None:
     """Raise CallError unless the operands fit together so that no kernel leaves their memory."""
-    kind, y, x = params["kind"], found["y"].shape, found["x"].shape
+    kind, y = params["kind"], found["y"].shape
+    x = found["x"].shape if "x" in found else ()
     fits = True
-    if kind == "reverse_sequence":
+    if kind == "resize_taps":
+        fits = found["z"].shape == y and y[0] == TAPS[params["mode"]] and found["sizes"].shape == (1,)
+    elif kind == "reverse_sequence":
         fits = x == y and found["lens"].shape[0] == y[0 if params["batch_first"] else 1]
     elif kind == "det":
         fits = x[1] == x[2] and y[0] == x[0] and found["w"].shape == x

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accelc.targets.numba_cpu.kernels.resize_text import PLACES, ROUNDINGS, TAPS, resize_taps
+
 Params = Mapping[str, Any]
 
 HELPERS = """
@@ -354,6 +356,10 @@ KINDS: dict[str, Kind] = {
     "grid_sample": Kind(
         (("y", 3, ""),), (("x", 5, ""), ("grid", 3, "")), 0, _grid_sample, ("align",), (), ("rank",),
         (("mode", ("nearest", "linear", "cubic")), ("padding", ("zeros", "border", "reflection"))),
+    ),
+    "resize_taps": Kind(
+        (("y", 2, ""), ("z", 2, "int64")), (("sizes", 1, "int64"),), 2, resize_taps, ("exclude_outside",), (),
+        ("scale", "cubic_a"), (("mode", tuple(TAPS)), ("place", tuple(PLACES)), ("rounding", tuple(ROUNDINGS))),
     ),
 }  # fmt: skip
 """All kinds by name. ``grid_sample`` has its own number of tasks: one for each output pixel (irregular.py)."""

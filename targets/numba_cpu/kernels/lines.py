@@ -107,6 +107,8 @@ class LineFamily(Family):
         lines = product(x.shape[dim] for dim in kept)
         if lines == 0 or outputs[0].size == 0:
             return Binding([], 0)
+        if n == 0 and params.get("may_be_empty") is True:
+            return Binding([], 0)
         if n == 0:
             raise CallError(f"{self.name} over a dim of extent 0", fix="check the shapes of the inputs")
         columns = [tuple(strides[dim] for strides in (x.strides, *whole)) for dim in kept]
@@ -147,7 +149,8 @@ def better(a, i, b, j, largest):
 class ArgReduce(LineFamily):
     """Index of the largest or smallest element; NaN counts as both.
 
-    Params: also ``largest`` and ``last`` (of equal elements take the last).
+    Params: also ``largest``, ``last`` (of equal elements take the last) and, if lines without elements are no error,
+    ``may_be_empty``: nobody reads their index.
     """
 
     name: ClassVar[str] = "arg_reduce"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from accelc.ir.dims import Dim
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.base import itemsize
 from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
@@ -12,9 +13,21 @@ from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.elementwise import emit_map, map_operands
 from accelc.targets.numba_cpu.lower.movement import axis_of, emit_copy, index_operand, sliced
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
-from accelc.targets.numba_cpu.program import Value
+from accelc.targets.numba_cpu.program import SymbolCall, Value
 
 TABLE = LoweringTable()
+
+
+def places(ctx: LowerContext, extent: Dim, tail: int, name: str) -> Value:
+    """0, 1, 2, ... up to ``extent``, followed by ``tail`` dims of 1; a constant if the extent is known."""
+    if isinstance(extent, int):
+        return ctx.model_constant(
+            np.arange(extent, dtype=np.int64).reshape([-1] + [1] * tail), f"{name}.places"
+        )
+    start, step = (ctx.model_constant(np.array(n, np.int64), f"{name}.{n}") for n in (0, 1))
+    row = ctx.temp("int64", (extent,), (), f"{name}.places")
+    ctx.emit("iota", {"dtype": "int64"}, [start, step], [row])
+    return ctx.reshaped(row, (extent, *(1,) * tail))
 
 
 def _lined(op: Op, default: int) -> tuple[Value, int] | Refusal:
@@ -118,7 +131,7 @@ for _name, _since in (("ScatterElements", 11), ("ScatterND", 11), ("Scatter", 9)
 
 @TABLE.op("OneHot", since=9)
 def one_hot(ctx: LowerContext, op: Op) -> Refusal | None:
-    """``on`` where the position along a new axis equals the index, else ``off``; for a static depth."""
+    """``on`` where the position along a new axis equals the index, else ``off``."""
     index, values = op.inputs[0], op.input(2)
     dims, rank = op.outputs[0].dims, len(op.outputs[0].dims)
     if index is None or values is None or index.dtype not in POINTERS or values.dtype not in POINTERS:
@@ -126,24 +139,22 @@ def one_hot(ctx: LowerContext, op: Op) -> Refusal | None:
     axis = axis_of(op, rank, -1)
     if isinstance(axis, Refusal):
         return axis
-    depth = dims[axis]
-    if not isinstance(depth, int):
-        return Refusal("the depth is not known at compile time")
-    places = np.arange(depth, dtype=np.int64).reshape([-1] + [1] * (rank - 1 - axis))
-    iota = ctx.model_constant(places, f"{op.outputs[0].name}.places")
+    iota = places(ctx, dims[axis], rank - 1 - axis, op.outputs[0].name)
+    depth = ctx.temp("int64", ())
+    ctx.program.steps.append(SymbolCall((dims[axis],), depth.id))
     spread = ctx.reshaped(index, (*index.dims[:axis], 1, *index.dims[axis:]))
     builder = ExprBuilder()
     step, place = builder.operand(0, index.dtype), builder.operand(1, "int64")
     if index.dtype != "int64":
         step = builder.add("int64", "cast", step)
     below = builder.add("bool", "lt", step, builder.const(0, "int64"))
-    wrapped = builder.add("int64", "add", step, builder.const(depth, "int64"))
+    wrapped = builder.add("int64", "add", step, builder.operand(4, "int64"))
     step = builder.add("int64", "where", below, wrapped, step)
     hit = builder.add("bool", "eq", step, place)
     on, off = builder.operand(2, values.dtype), builder.operand(3, values.dtype)
     expr = builder.build(builder.add(values.dtype, "where", hit, on, off))
     flat = ctx.ordered(values)
-    operands = [spread, iota, sliced(ctx, flat, 0, 1, 1), sliced(ctx, flat, 0, 0, 1)]
+    operands = [spread, iota, sliced(ctx, flat, 0, 1, 1), sliced(ctx, flat, 0, 0, 1), depth]
     emit_map(ctx, expr, map_operands(ctx, dims, range(rank), operands), ctx.out(op, 0))
     return None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.base import itemsize
 from accelc.targets.numba_cpu.kernels.expr import Expr, ExprBuilder
@@ -11,6 +9,7 @@ from accelc.targets.numba_cpu.kernels.text import BY_ITEMSIZE, POINTERS, VECTOR_
 from accelc.targets.numba_cpu.lower import dims as arith
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.fusing import emit_expr
+from accelc.targets.numba_cpu.lower.indexing import places
 from accelc.targets.numba_cpu.lower.movement import axis_of
 from accelc.targets.numba_cpu.lower.narrow import also_narrow, cast_any
 from accelc.targets.numba_cpu.lower.pool import emit_power, power_of
@@ -72,14 +71,12 @@ def hardmax(ctx: LowerContext, op: Op) -> Refusal | None:
     if x is None or x.dtype not in VECTOR_FLOATS or not 1 <= len(x.dims) <= 9:
         return Refusal("Hardmax of this dtype or rank has no kernel")
     axis = axis_of(op, len(x.dims), -1)
-    extent = None if isinstance(axis, Refusal) else x.dims[axis]
-    if isinstance(axis, Refusal) or not isinstance(extent, int):
-        return axis if isinstance(axis, Refusal) else Refusal("Hardmax along a dynamic dim has no kernel")
-    rank = len(x.dims)
+    if isinstance(axis, Refusal):
+        return axis
     top = ctx.temp("int64", [1 if i == axis else size for i, size in enumerate(x.dims)])
-    ctx.emit("arg_reduce", {"dtype": x.dtype, "axis": axis, "largest": True, "last": False}, [x], [top])
-    places = np.arange(extent, dtype=np.int64).reshape([-1 if i == axis else 1 for i in range(rank)])
-    iota = ctx.model_constant(places, f"{op.outputs[0].name}.places")
+    params = {"dtype": x.dtype, "axis": axis, "largest": True, "last": False, "may_be_empty": True}
+    ctx.emit("arg_reduce", params, [x], [top])
+    iota = places(ctx, x.dims[axis], len(x.dims) - 1 - axis, op.outputs[0].name)
     builder = ExprBuilder()
     hit = builder.add("bool", "eq", builder.operand(0, "int64"), builder.operand(1, "int64"))
     emit_expr(ctx, op, 0, builder.build(builder.add(x.dtype, "cast", hit)), [top, iota])

@@ -1,136 +1,129 @@
 """Lowering of Resize: one dim after the other, each as weighted sums of gathered positions.
 
-Positions and weights are worked out here, so shapes must be static; only nearest by whole factors, where each
-element just repeats, takes any shape.
+The tables of positions and weights are constants where the sizes are known, and made by a small kernel where they
+are not. Nearest by whole factors, where each element just repeats, is one copy.
 Source: https://onnx.ai/onnx/operators/onnx__Resize.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from accelc.ir.dims import Dim
 from accelc.ir.pass_base import Refusal
+from accelc.ir.resize_rule import kept_ratio
+from accelc.targets.host_ops.resize import CROP, Resizing
 from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
+from accelc.targets.numba_cpu.kernels.resize_text import TAPS
 from accelc.targets.numba_cpu.kernels.text import VECTOR_FLOATS
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.dims import mul
 from accelc.targets.numba_cpu.lower.elementwise import arranged, emit_map, map_operands
-from accelc.targets.numba_cpu.lower.movement import emit_copy, emit_gather
+from accelc.targets.numba_cpu.lower.movement import emit_copy, emit_gather, sliced
+from accelc.targets.numba_cpu.lower.narrow import also_narrow
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
-from accelc.targets.numba_cpu.program import Value, View
+from accelc.targets.numba_cpu.program import SymbolCall, Value, View
 
 TABLE = LoweringTable()
 
 MAX_REPEATS = 64
 """Largest factor that is made by repeating."""
-Taps = list[tuple[np.ndarray, np.ndarray | None]]
-"""For each tap: positions in the input, and weights; one tap without weights is a plain gather."""
+MAX_TAPS = 32
+"""Widest filter that is made of as many gathers; a wider one smooths by a factor of 8 or more."""
 
 
-def _place(mode: str, i: np.ndarray, size: int, out: int, scale: float) -> np.ndarray | None:
-    """Position in the input of output position ``i``."""
-    wanted = size * scale
-    formulas: dict[str, Callable[[], np.ndarray]] = {
-        "half_pixel": lambda: (i + 0.5) / scale - 0.5,
-        "half_pixel_symmetric": lambda: size / 2 * (1 - out / wanted) + (i + 0.5) / scale - 0.5,
-        "pytorch_half_pixel": lambda: (i + 0.5) / scale - 0.5 if out > 1 else i * 0.0,
-        "align_corners": lambda: i * (size - 1) / (out - 1) if out > 1 else i * 0.0,
-        "asymmetric": lambda: i / scale,
-    }
-    return formulas[mode]() if mode in formulas else None
+@dataclass(frozen=True)
+class Tap:
+    """One neighbour along an axis: its position, and how much it counts (None: it is the result)."""
 
-
-def _nearest(mode: str, x: np.ndarray) -> np.ndarray:
-    if mode == "round_prefer_floor":
-        return np.asarray(np.ceil(x - 0.5))
-    if mode == "round_prefer_ceil":
-        return np.asarray(np.floor(x + 0.5))
-    return np.asarray(np.floor(x) if mode == "floor" else np.ceil(x))
-
-
-def _cubic(offset: np.ndarray, a: float) -> list[np.ndarray]:
-    """Weights of the four neighbours (Keys 1981)."""
-    weights = []
-    for d in (1 + offset, offset, 1 - offset, 2 - offset):
-        inner = ((a + 2) * d - (a + 3)) * d * d + 1
-        outer = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        weights.append(np.where(d <= 1, inner, outer))
-    return weights
-
-
-def _taps(op: Op, size: int, out: int, scale: float) -> Taps | Refusal:
-    place = _place(
-        op.attrs.get("coordinate_transformation_mode", "half_pixel"),
-        np.arange(out, dtype=np.float64),
-        size,
-        out,
-        scale,
-    )
-    if place is None:
-        return Refusal("tf_crop_and_resize has no kernel")
-    mode = op.attrs.get("mode", "nearest")
-    limit = size - 1
-    if mode == "nearest":
-        near = _nearest(op.attrs.get("nearest_mode", "round_prefer_floor"), place)
-        return [(np.clip(near, 0, limit).astype(np.int64), None)]
-    base = np.floor(place)
-    offset = place - base
-    steps = [0, 1] if mode == "linear" else [-1, 0, 1, 2]
-    weights = (
-        [1 - offset, offset]
-        if mode == "linear"
-        else _cubic(offset, float(op.attrs.get("cubic_coeff_a", -0.75)))
-    )
-    positions = [base + step for step in steps]
-    if mode == "cubic" and op.attrs.get("exclude_outside", 0):
-        inside = [(p >= 0) & (p <= limit) for p in positions]
-        weights = [np.where(ok, w, 0) for ok, w in zip(inside, weights, strict=True)]
-        total = np.sum(weights, axis=0)
-        weights = [w / total for w in weights]
-    return [(np.clip(p, 0, limit).astype(np.int64), w) for p, w in zip(positions, weights, strict=True)]
+    positions: Value
+    weights: Value | None
 
 
 @TABLE.op("Upsample", since=7)
 @TABLE.op("Resize", since=10)
+@also_narrow
 def resize(ctx: LowerContext, op: Op) -> Refusal | None:
-    """Nearest, linear and cubic resizing of static shapes; nearest by whole factors of any shape.
+    """Nearest, linear and cubic resizing.
 
-    Refuses: antialiasing, tf_crop_and_resize, other resizing of dynamic shapes, linear and cubic of other dtypes
-    than float32/64.
+    Refuses: tf_crop_and_resize; dynamic shapes with antialiasing or a kept aspect ratio; scales or sizes that are not
+    known before running; linear and cubic of integers. Those run in NumPy.
     """
     x = op.inputs[0]
     dims = op.outputs[0].dims
     if x is None:
         return Refusal("no input")
-    factors = _repeats(ctx, op if op.version >= 11 else _old(op), x)
+    if op.version < 11:
+        op = _old(op)
+    factors = _repeats(ctx, op, x)
     if factors is not None:
         ctx.same(op, 0, _repeat(ctx, x, factors))
         return None
-    if not all(isinstance(extent, int) for extent in (*x.dims, *dims)):
-        return Refusal("Resize of a dynamic shape has no kernel, but for nearest by whole factors")
-    if op.attrs.get("antialias", 0):
-        return Refusal("antialiasing has no kernel")
-    if op.attrs.get("mode", "nearest") != "nearest" and x.dtype not in VECTOR_FLOATS:
-        return Refusal(f"{op.attrs.get('mode')} resizing of {x.dtype} has no kernel")
-    if op.version < 11:
-        op = _old(op)
+    how = Resizing.of(op.attrs)
+    if how.place == CROP:
+        return Refusal(f"{CROP} has no kernel")
+    if how.mode != "nearest" and x.dtype not in VECTOR_FLOATS:
+        return Refusal(f"{how.mode} resizing of {x.dtype} has no kernel")
     scales = _scales(ctx, op, x)
     if isinstance(scales, Refusal):
         return scales
     value = x
-    axes = [axis for axis in range(len(dims)) if x.dims[axis] != dims[axis] or scales[axis] != 1.0]
-    for axis in axes:
-        taps = _taps(op, int(x.dims[axis]), int(dims[axis]), scales[axis])
-        if isinstance(taps, Refusal):
-            return taps
-        resized = _resize_axis(ctx, value, axis, int(dims[axis]), taps)
+    for axis, scale in enumerate(scales):
+        if x.dims[axis] == dims[axis] and scale in (None, 1.0):
+            continue
+        taps = _taps(ctx, how, value, axis, dims[axis], scale)
+        resized = taps if isinstance(taps, Refusal) else _resize_axis(ctx, value, axis, dims[axis], taps)
         if isinstance(resized, Refusal):
             return resized
         value = resized
     ctx.same(op, 0, value)
     return None
+
+
+def _taps(
+    ctx: LowerContext, how: Resizing, value: Value, axis: int, out: Dim, scale: float | None
+) -> list[Tap] | Refusal:
+    """The neighbours along one axis; without a ``scale`` it is the ratio of the sizes."""
+    size, dtype = value.dims[axis], value.dtype
+    if isinstance(size, int) and isinstance(out, int):
+        if size < 1:
+            return Refusal("Resize of a tensor without elements")
+        table = how.taps(size, out, out / size if scale is None else scale)
+        if len(table.positions) > MAX_TAPS:
+            return Refusal(f"a filter of {len(table.positions)} taps has no kernel")
+        weights = table.weights if table.weights is not None else [None] * len(table.positions)
+        return [
+            Tap(
+                ctx.model_constant(positions, f"{value.name}.positions{axis}"),
+                None
+                if share is None
+                else ctx.model_constant(share.astype(dtype), f"{value.name}.weights{axis}"),
+            )
+            for positions, share in zip(table.positions, weights, strict=True)
+        ]
+    if how.antialias:
+        return Refusal("antialiasing of a dynamic shape has no kernel")
+    params = {
+        "kind": "resize_taps",
+        "dtype": dtype if dtype in VECTOR_FLOATS else "float32",
+        "mode": how.mode,
+        "place": how.place,
+        "rounding": how.rounding,
+        "exclude_outside": how.exclude_outside,
+        "scale": scale or 0.0,
+        "cubic_a": how.cubic_a,
+    }
+    count = TAPS[how.mode]
+    sizes = ctx.temp("int64", (1,))
+    ctx.program.steps.append(SymbolCall((size,), sizes.id))
+    weights_table, places = ctx.temp(params["dtype"], (count, out)), ctx.temp("int64", (count, out))
+    ctx.emit("irregular", params, [sizes], [weights_table, places])
+    rows = [
+        [ctx.reshaped(sliced(ctx, t, 0, k, 1), (out,)) for k in range(count)] for t in (places, weights_table)
+    ]
+    return [Tap(row, None if count == 1 else share) for row, share in zip(*rows, strict=True)]
 
 
 def _repeats(ctx: LowerContext, op: Op, x: Value) -> list[int] | None:
@@ -150,8 +143,8 @@ def _repeats(ctx: LowerContext, op: Op, x: Value) -> list[int] | None:
         factors[int(axis) % len(x.dims)] = int(scale)
     for factor in factors:
         # Two elements tell: the pattern of positions is the same for each.
-        found = _taps(op, 2, 2 * factor, float(factor))
-        if isinstance(found, Refusal) or not np.array_equal(found[0][0], np.arange(2 * factor) // factor):
+        found = Resizing.of(op.attrs).taps(2, 2 * factor, float(factor))
+        if not np.array_equal(found.positions[0], np.arange(2 * factor) // factor):
             return None
     return factors
 
@@ -171,41 +164,38 @@ def _repeat(ctx: LowerContext, x: Value, factors: list[int]) -> Value:
 
 def _old(op: Op) -> Op:
     """Opset 7 to 10: asymmetric positions, rounded down."""
-    from dataclasses import replace
-
     inputs = (op.inputs[0], None, *op.inputs[1:])
     defaults = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return replace(op, inputs=inputs, attrs={**op.attrs, **defaults})
 
 
-def _scales(ctx: LowerContext, op: Op, x: Value) -> list[float] | Refusal:
-    """Scale of each dim, as given, or from the sizes."""
+def _scales(ctx: LowerContext, op: Op, x: Value) -> list[float | None] | Refusal:
+    """Scale of each dim as given; None where it is the ratio of the sizes."""
     dims = op.outputs[0].dims
     axes = [int(axis) % len(dims) for axis in op.attrs.get("axes", range(len(dims)))]
     given = op.input(2)
-    found = (
-        np.asarray(op.attrs["scales"])
-        if "scales" in op.attrs
-        else None
-        if given is None
-        else ctx.array(given)
-    )
-    scales = [1.0] * len(dims)
-    if found is not None and found.size:
-        for axis, scale in zip(axes, found.reshape(-1), strict=True):
+    found = op.attrs.get("scales", None if given is None else ctx.array(given))
+    scales: list[float | None] = [1.0] * len(dims)
+    if found is not None and np.size(found):
+        for axis, scale in zip(axes, np.asarray(found).reshape(-1), strict=True):
             scales[axis] = float(scale)
         return scales
-    if op.input(3) is None:
+    sizes = op.input(3)
+    if sizes is None:
         return Refusal("the scales are not known at compile time")
-    if op.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        ratios = [int(dims[axis]) / int(x.dims[axis]) for axis in axes]
-        return Refusal(f"keeping the aspect ratio has no kernel (ratios {ratios})")
+    kept: float | None = None
+    policy = op.attrs.get("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        wanted, extents = ctx.array(sizes), [x.dims[axis] for axis in axes]
+        if wanted is None or not all(isinstance(extent, int) for extent in extents):
+            return Refusal("keeping the aspect ratio of a dynamic shape has no kernel")
+        kept, _ = kept_ratio([int(size) for size in wanted], [int(extent) for extent in extents], policy)
     for axis in axes:
-        scales[axis] = int(dims[axis]) / int(x.dims[axis])
+        scales[axis] = kept
     return scales
 
 
-def _resize_axis(ctx: LowerContext, value: Value, axis: int, out: int, taps: Taps) -> Value | Refusal:
+def _resize_axis(ctx: LowerContext, value: Value, axis: int, out: Dim, taps: list[Tap]) -> Value | Refusal:
     """One dim of ``value`` replaced by weighted sums of gathered positions, in the order that ``value`` lies in."""
     order = ctx.order_of(value) or tuple(range(len(value.dims)))
     inverse = [order.index(axis_) for axis_ in range(len(order))]
@@ -214,22 +204,20 @@ def _resize_axis(ctx: LowerContext, value: Value, axis: int, out: int, taps: Tap
     place = order.index(axis)
     dims = [out if i == place else extent for i, extent in enumerate(source.dims)]
     parts: list[Value] = []
-    for positions, _ in taps:
-        index = ctx.model_constant(positions, f"{value.name}.positions{axis}")
+    for tap in taps:
         part = ctx.temp(value.dtype, dims)
-        refusal = emit_gather(ctx, source, index, part, place)
+        refusal = emit_gather(ctx, source, tap.positions, part, place)
         if refusal is not None:
             return refusal
         parts.append(part)
-    if taps[0][1] is None:
+    if taps[0].weights is None:
         return ctx.permuted(parts[0], inverse)
     builder = ExprBuilder()
     operands: list[Value] = []
     total: int | None = None
-    for part, (_, weights) in zip(parts, taps, strict=True):
-        assert weights is not None
-        shape = [-1] + [1] * (len(dims) - 1 - place)
-        table = ctx.model_constant(weights.astype(value.dtype).reshape(shape), f"{value.name}.weights{axis}")
+    for part, tap in zip(parts, taps, strict=True):
+        assert tap.weights is not None
+        table = ctx.reshaped(tap.weights, (out, *(1,) * (len(dims) - 1 - place)))
         k = len(operands)
         term = builder.add(
             value.dtype, "mul", builder.operand(k, value.dtype), builder.operand(k + 1, value.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from lower_harness import check_node, lower_node
 
+import accelc
 from accelc.errors import ArtifactError, CallError
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.isa import Isa
@@ -108,6 +109,19 @@ def test_hardmax_takes_the_first() -> None:
     x = np.array([[3, 0, 3], [1, 2, 2]], np.float32)
     check_node(linear_algebra.TABLE, "Hardmax", [x], {"axis": 1})
     check_node(linear_algebra.TABLE, "Hardmax", [x], {"axis": 0})
+
+
+def test_hardmax_and_one_hot_of_any_extent() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N,M] x, int64[K] i, float[2] v) => (float[N,M] y, float[K,D] z) {
+        y = Hardmax (x)  d = Shape <start: int = 1> (x)  z = OneHot (i, d, v)
+    }"""
+    exe = accelc.compile(text, verify=False, strict=True)
+    for shape in ((3, 4), (2, 0)):
+        x = normal(*shape)
+        y, z = exe.run(None, {"x": x, "i": np.array([0, -1, 9]), "v": np.array([1, 2], np.float32)})
+        assert y.sum() == (3 if x.size else 0)
+        assert z.tolist() == ([[2, 1, 1, 1], [1, 1, 1, 2], [1] * 4] if x.size else [[]] * 3)
 
 
 def test_global_lp_pool() -> None:

@@ -42,5 +42,44 @@ def test_whole_factors_of_any_shape(place: str, rounding: str, scales: tuple[int
 
 
 def test_other_rounding_is_not_taken_for_repetition() -> None:
-    exe = accelc.compile(_model("asymmetric", "ceil", (1, 1, 2, 2)), verify=False)
-    assert "whole factors" in exe.fallbacks[0]
+    model = _model("asymmetric", "ceil", (1, 1, 2, 2))
+    x = np.random.default_rng(0).standard_normal((1, 3, 5, 7), dtype=np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    np.testing.assert_array_equal(
+        accelc.compile(model, verify=False, strict=True)(x=x), session.run(None, {"x": x})[0]
+    )
+
+
+CASES: list[tuple[list[int | str], dict[str, list[float]], dict[str, object]]] = [
+    (["N", 3, "H", "W"], {"scales": [1, 1, 1.5, 0.6]}, {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}),
+    (["N", 3, "H", "W"], {"scales": [1, 1, 1.5, 0.6]}, {"mode": "linear"}),
+    (["N", 3, "H", "W"], {"sizes": [1, 3, 4, 9]},
+     {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+    (["N", 3, "H", "W"], {"scales": [1, 1, 1.5, 0.6]}, {"mode": "cubic", "exclude_outside": 1}),
+    ([1, 3, 6, 7], {"sizes": [1, 3, 3, 2]}, {"mode": "linear", "antialias": 1}),
+    (["N", 3, "H", "W"], {"sizes": [1, 3, 3, 2]}, {"mode": "cubic", "antialias": 1}),
+    ([1, 3, 6, 7], {"sizes": [9, 4]}, {"mode": "linear", "axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}),
+    (["N", 3, "H", "W"], {"sizes": [9, 4]}, {"axes": [2, 3], "keep_aspect_ratio_policy": "not_smaller"}),
+    ([1, 3, 6, 7], {"roi": [0.2, 0.4, 1.3, 0.9], "sizes": [5, 4]},
+     {"mode": "linear", "axes": [2, 3], "coordinate_transformation_mode": "tf_crop_and_resize",
+      "extrapolation_value": 7.0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_modes(case: int) -> None:
+    dims, given, attrs = CASES[case]
+    kinds = {"roi": TensorProto.FLOAT, "scales": TensorProto.FLOAT, "sizes": TensorProto.INT64}
+    tensors = [
+        helper.make_tensor(name, kinds[name], [len(v)], [int(n) if name == "sizes" else n for n in v])
+        for name, v in given.items()
+    ]
+    names = ["x", *(name if name in given else "" for name in kinds)]
+    node = helper.make_node("Resize", names, ["y"], **attrs)
+    x_info = helper.make_tensor_value_info("x", TensorProto.FLOAT, dims)
+    graph = helper.make_graph([node], "g", [x_info], [helper.make_empty_tensor_value_info("y")], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    x = np.random.default_rng(0).standard_normal((1, 3, 6, 7), dtype=np.float32)
+    exe = accelc.compile(model, verify=False, strict=True)
+    want = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    np.testing.assert_allclose(exe(x=x), want, rtol=1e-5, atol=1e-5)
