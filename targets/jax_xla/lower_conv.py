@@ -1,23 +1,18 @@
-"""Convolutions: Conv, ConvTranspose, ConvInteger, and the one product all of them are."""
+"""Convolutions: Conv, ConvTranspose, ConvInteger."""
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
-from accelc.targets.jax_xla import precision
 from accelc.targets.jax_xla.context import Ctx
+from accelc.targets.jax_xla.convolution import convolve, zero_point_shaped
 from accelc.targets.jax_xla.table import LoweringTable
 from accelc.targets.jax_xla.windows import Windows, windows
 
 if TYPE_CHECKING:
-    import jax
-
     from accelc.targets.jax_xla.table import Array
 
 TABLE = LoweringTable()
@@ -45,11 +40,8 @@ def conv(
     shape = windows(
         image.shape[2:], weights.shape[2:], strides=strides, dilations=dilations, pads=pads, auto_pad=auto_pad
     )
-    wide = precision.sum_dtype(image.dtype)
-    result = convolve(ctx, image, weights, shape, group)
-    if b is not None:
-        result = result + jnp.asarray(b).astype(wide).reshape(-1, *(1,) * len(shape.kernel))
-    return result.astype(image.dtype)
+    bias = None if b is None else jnp.asarray(b)
+    return convolve(ctx, image, weights, shape, group=group, bias=bias).astype(image.dtype)
 
 
 @TABLE.op("ConvInteger")
@@ -75,68 +67,11 @@ def conv_integer(
     if x_zero_point is not None:
         image = image - jnp.asarray(x_zero_point).astype(jnp.int32).reshape(())
     if w_zero_point is not None:
-        zeros = jnp.asarray(w_zero_point).astype(jnp.int32)
-        weights = weights - zeros.reshape(-1, *(1,) * (weights.ndim - 1))
+        weights = weights - zero_point_shaped(jnp.asarray(w_zero_point).astype(jnp.int32), weights.ndim)
     shape = windows(
         image.shape[2:], weights.shape[2:], strides=strides, dilations=dilations, pads=pads, auto_pad=auto_pad
     )
-    return convolve(ctx, image, weights, shape, group)
-
-
-def layouts(platform: str, rank: int) -> tuple[str, str, str]:
-    """Layouts in which XLA gets its images, weights and results.
-
-    GPU and TPU units read channels last; the transposes around one convolution cancel those around the next.
-    """
-    spatial = string.digits[:rank]
-    if platform == "cpu":
-        return f"NC{spatial}", f"OI{spatial}", f"NC{spatial}"
-    return f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"
-
-
-def convolve(
-    ctx: Ctx,
-    x: jax.Array,
-    w: jax.Array,
-    shape: Windows,
-    group: int = 1,
-    input_steps: Sequence[int] | None = None,
-) -> jax.Array:
-    """The product itself: x [N, C, spatial...], w [M, C / group, kernel...], result in the dtype of sums.
-
-    Args:
-        ctx: Platform and precision.
-        x: Images.
-        w: Weights.
-        shape: Windows; negative pads cut.
-        group: Groups of channels that do not mix.
-        input_steps: Zeros between the pixels of ``x``: what makes a convolution transposed.
-    """
-    image, weights = precision.operands(ctx, x, w)
-    if 0 in weights.shape or (isinstance(x.shape[0], int) and 0 in x.shape[:2]):
-        return jnp.zeros((x.shape[0], w.shape[0], *shape.out), precision.sum_dtype(image.dtype))
-    rank = len(shape.kernel)
-    lhs, rhs, out = layouts(ctx.platform, rank)
-    natural = f"NC{string.digits[:rank]}", f"OI{string.digits[:rank]}"
-    result = lax.conv_general_dilated(
-        image.transpose([natural[0].index(c) for c in lhs]),
-        weights.transpose([natural[1].index(c) for c in rhs]),
-        window_strides=shape.strides,
-        padding=shape.pads,
-        lhs_dilation=tuple(input_steps) if input_steps is not None else None,
-        rhs_dilation=shape.dilations,
-        dimension_numbers=(lhs, rhs, out),
-        feature_group_count=group,
-        **settings_of(ctx, image.dtype),
-    )
-    return result.transpose([out.index(c) for c in natural[0]])
-
-
-def settings_of(ctx: Ctx, dtype: Any) -> dict[str, Any]:
-    """As :func:`precision.settings`; integers keep their type."""
-    if jnp.issubdtype(dtype, jnp.integer):
-        return {"preferred_element_type": np.dtype(dtype)}
-    return precision.settings(ctx, dtype)
+    return convolve(ctx, image, weights, shape, group=group)
 
 
 @TABLE.op("ConvTranspose")
@@ -177,9 +112,8 @@ def conv_transpose(
     flipped = jnp.flip(jnp.swapaxes(apart, 1, 2), tuple(range(3, 3 + rank)))
     flipped = flipped.reshape(group * weights.shape[1], weights.shape[0] // group, *kernel)
     shape = Windows(tuple(kernel), (1,) * rank, spread, low, high, out)
-    result = convolve(ctx, image, flipped, shape, group, steps)
-    if b is not None:
-        result = result + jnp.asarray(b).astype(result.dtype).reshape(-1, *(1,) * rank)
+    bias = None if b is None else jnp.asarray(b)
+    result = convolve(ctx, image, flipped, shape, group=group, bias=bias, input_steps=steps)
     return result.astype(image.dtype)
 
 

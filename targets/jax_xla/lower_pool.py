@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax import lax
 
 from accelc.targets.jax_xla import precision
 from accelc.targets.jax_xla.context import Ctx
+from accelc.targets.jax_xla.convolution import MAX_SHIFTED_TAPS, shifted, widened
 from accelc.targets.jax_xla.table import LoweringTable
 from accelc.targets.jax_xla.windows import Windows, windows
 
@@ -37,6 +39,23 @@ def _over_windows(
         padding=((0, 0), (0, 0), *zip(shape.low, high, strict=True)),
         window_dilation=(1, 1, *shape.dilations),
     )
+
+
+def _folded(
+    ctx: Ctx, x: jax.Array, start: Any, combine: Callable[[Any, Any], Any], shape: Windows
+) -> jax.Array:
+    """As :func:`_over_windows`; on CPU by shifted images with channels last, one dim after the other.
+
+    XLA's loop over windows takes one value at a time there; shifted images are combined by whole vectors.
+    """
+    if ctx.platform != "cpu" or max(shape.kernel) > MAX_SHIFTED_TAPS:
+        return jnp.asarray(_over_windows(x, start, combine, shape, x.shape[2:]))
+    rank = len(shape.kernel)
+    total = widened(x.transpose(0, *range(2, rank + 2), 1), shape, start)
+    for axis in range(rank):
+        parts = [shifted(total, shape, axis, tap) for tap in range(shape.kernel[axis])]
+        total = reduce(combine, parts)
+    return total.transpose(0, rank + 1, *range(1, rank + 1))
 
 
 def least(dtype: Any) -> Any:
@@ -74,7 +93,7 @@ def max_pool(
         ceil_mode=bool(ceil_mode),
     )
     if ctx.output_count < 2:
-        return _over_windows(image, least(image.dtype), lax.max, shape, image.shape[2:])
+        return _folded(ctx, image, least(image.dtype), lax.max, shape)
     place = _flat_places(image.shape, storage_order)
 
     def later(best: tuple[Any, Any], new: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -131,7 +150,7 @@ def average_pool(
         ceil_mode=bool(ceil_mode),
     )
     wide = precision.sum_dtype(image.dtype)
-    total = _over_windows(image.astype(wide), np.zeros((), wide), lax.add, shape, extents)
+    total = _folded(ctx, image.astype(wide), np.zeros((), wide), lax.add, shape)
     for axis, extent in enumerate(extents):
         count = _counted(shape, axis, extent, bool(count_include_pad)).astype(wide)
         total = total / count.reshape(-1, *(1,) * (len(extents) - axis - 1))
@@ -174,7 +193,7 @@ def lp_pool(
         ceil_mode=bool(ceil_mode),
     )
     wide = precision.sum_dtype(image.dtype)
-    total = _over_windows(power(image.astype(wide), p), np.zeros((), wide), lax.add, shape, image.shape[2:])
+    total = _folded(ctx, power(image.astype(wide), p), np.zeros((), wide), lax.add, shape)
     return root(total, p).astype(image.dtype)
 
 

@@ -46,7 +46,7 @@ def operands(ctx: Ctx, *arrays: Array) -> list[jax.Array]:
 
 
 def settings(ctx: Ctx, dtype: Any) -> dict[str, Any]:
-    """``precision`` and ``preferred_element_type`` of a product whose operands have ``dtype``.
+    """``precision`` and ``preferred_element_type`` of a product whose operands have ``dtype``; integers keep theirs.
 
     f32 is full float32 everywhere. tf32 is XLA's default on CUDA and three bfloat16 passes on TPU; elsewhere there
     is no such unit and it is full float32.
