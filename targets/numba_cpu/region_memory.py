@@ -116,36 +116,21 @@ class RegionMemory:
         last_use: Mapping[int, int],
     ) -> None:
         """Let the output take over the memory of an input that dies here and has the same elements in place."""
-        if not step.inplace or len(outputs) != 1:
+        target = self.roots[step.outputs[0]] if len(outputs) == 1 else -1
+        if not self._in_arena(target) or self._first.get(target) != number:
             return
-        out = outputs[0]
-        target = self.roots[step.outputs[0]]
-        if (
-            target in self.external
-            or self.program.values[target].kind != "temp"
-            or self._first[target] != number
-        ):
-            return
-        for index in step.inplace:
-            source = inputs[index]
-            if source is None or (source.shape, source.strides, source.offset) != (
-                out.shape,
-                out.strides,
-                out.offset,
-            ):
-                continue
-            root = source.value
-            usable = (
+        for root in takeovers(step, inputs, outputs):
+            if (
                 root in self._first
                 and last_use.get(root) == number
                 and root != target
                 and self._sizes[root] == self._sizes[target]
-                and itemsize(source.dtype) == itemsize(out.dtype)
-                and all(other is None or other.value != root or other == source for other in inputs)
-            )
-            if usable:
+            ):
                 self._merged[target] = root
                 return
+
+    def _in_arena(self, root: int) -> bool:
+        return root >= 0 and root not in self.external and self.program.values[root].kind == "temp"
 
     def place(self) -> Placement:
         """Plan the arena."""
@@ -173,17 +158,35 @@ class RegionMemory:
         return key
 
 
+def takeovers(step: Call, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> list[int]:
+    """Roots of operands whose memory the result may have if nobody needs them afterwards and sizes are equal."""
+    if not step.inplace or len(outputs) != 1:
+        return []
+    out = outputs[0]
+    found = []
+    for index in step.inplace:
+        source = inputs[index]
+        if (
+            source is not None
+            and (source.shape, source.strides, source.offset) == (out.shape, out.strides, out.offset)
+            and itemsize(source.dtype) == itemsize(out.dtype)
+            and all(other is None or other.value != source.value or other == source for other in inputs)
+        ):
+            found.append(source.value)
+    return found
+
+
 def workspace_key(number: int) -> int:
     """What stands for the workspace of step ``number`` among root values."""
     return -1 - number
 
 
 def last_uses(steps: Sequence[Call | SymbolCall], roots: Sequence[int]) -> dict[int, int]:
-    """The last step that reads each root value."""
+    """The last step that reads each root value, or writes to it."""
     last: dict[int, int] = {}
     for number, step in enumerate(steps):
         if isinstance(step, Call):
-            for value in step.inputs:
+            for value in step.inputs + step.outputs:
                 if value >= 0:
                     last[roots[value]] = number
     return last

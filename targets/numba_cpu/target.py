@@ -28,6 +28,7 @@ class NumbaCpu(Target):
             LoweringError: A node can neither be compiled nor run on the reference.
         """
         from accelc.targets.numba_cpu.executable import CpuExecutable
+        from accelc.targets.numba_cpu.improve import improve
         from accelc.targets.numba_cpu.kernel_store import KernelStore
         from accelc.targets.numba_cpu.lower.graph import lower_graph
         from accelc.targets.numba_cpu.lower.tables import table
@@ -44,6 +45,7 @@ class NumbaCpu(Target):
                 where=[f"node {name} ({op}): {reason}" for name, op, reason in lowered.fallbacks[:20]],
                 fix="compile without --strict to run them on the reference",
             )
+        improve(lowered.program, isa, max(1, options.threads))
         store = KernelStore(options.cache_dir, isa, options.progress)
         return CpuExecutable(lowered.program, isa, store, options)
 

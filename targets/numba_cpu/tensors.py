@@ -59,6 +59,10 @@ class TensorTable:
             known = self._extents[dim] = evaluate(dim, self.symbols)
         return known
 
+    def start(self, view: View) -> int:
+        """The first element of a slice."""
+        return view.start if isinstance(view.start, int) else self._extent(view.start)
+
     def _make(self, value: Value) -> Tensor:
         view = value.view
         if view is not None and view.kind == "permute":
@@ -80,7 +84,7 @@ class TensorTable:
 
     def _slice(self, value: Value, view: View, base: Tensor, shape: tuple[int, ...]) -> Tensor:
         strides = list(base.strides)
-        start = evaluate(view.start, self.symbols)
+        start = self.start(view)
         extent, count = base.shape[view.axis], shape[view.axis]
         last = start + (count - 1) * view.step
         if count > 0 and not (0 <= start < extent and 0 <= last < extent):

@@ -187,7 +187,8 @@ def power_of(ctx: LowerContext, x: Value, power: float, order: tuple[int, ...]) 
 def lrn(ctx: LowerContext, op: Op) -> Refusal | None:
     """X / (bias + alpha / size * sum of x² over ``size`` channels) ^ beta.
 
-    The sum is an average over a window along the channels, which are one spatial dim of [N, HW, C].
+    The root of the sum is an L2 pool along the channels, which are one spatial dim of [N, HW, C]: one pass, and no
+    buffer of squares.
     Source: https://onnx.ai/onnx/operators/onnx__LRN.html
     """
     x = op.inputs[0]
@@ -197,27 +198,23 @@ def lrn(ctx: LowerContext, op: Op) -> Refusal | None:
     size = int(op.attrs["size"])
     pixels = dim.product(x.dims[2:])
     flat = ctx.reshaped(x, (x.dims[0], x.dims[1], pixels))
-    builder = ExprBuilder()
-    step = builder.operand(0, x.dtype)
-    square = builder.build(builder.add(x.dtype, "mul", step, step))
-    squares = ctx.temp(x.dtype, flat.dims)
-    emit_map(ctx, square, map_operands(ctx, flat.dims, (0, 1, 2), [flat]), squares)
-    sums = ctx.temp(x.dtype, flat.dims)
+    roots = ctx.temp(x.dtype, flat.dims)
     window = Window((size,), (1,), (1,), ((size - 1) // 2,), (size // 2,))
-    source, target = ctx.permuted(squares, (0, 2, 1)), ctx.permuted(sums, (0, 2, 1))
-    emit_pool(ctx, "average", source, window, target, count_pads=True)
+    source, target = ctx.permuted(flat, (0, 2, 1)), ctx.permuted(roots, (0, 2, 1))
+    emit_pool(ctx, "lp", source, window, target, p=2)
     output = ctx.out(op, 0)
-    mean = ctx.make_view(View(sums.id, "reshape"), x.dims)
-    mapped = map_operands(ctx, x.dims, tuple(range(len(x.dims))), [x, mean])
-    emit_map(ctx, _lrn_expr(op, x.dtype), mapped, output)
+    norm = ctx.make_view(View(roots.id, "reshape"), x.dims)
+    mapped = map_operands(ctx, x.dims, tuple(range(len(x.dims))), [x, norm])
+    emit_map(ctx, _lrn_expr(op, x.dtype, size), mapped, output)
     return None
 
 
-def _lrn_expr(op: Op, dtype: str) -> Expr:
+def _lrn_expr(op: Op, dtype: str, size: int) -> Expr:
     builder = ExprBuilder()
-    value, mean = builder.operand(0, dtype), builder.operand(1, dtype)
+    value, norm = builder.operand(0, dtype), builder.operand(1, dtype)
     alpha, beta = float(op.attrs.get("alpha", 1e-4)), float(op.attrs.get("beta", 0.75))
-    scaled = builder.add(dtype, "mul", mean, builder.const(alpha, dtype))
+    square = builder.add(dtype, "mul", norm, norm)
+    scaled = builder.add(dtype, "mul", square, builder.const(alpha / size, dtype))
     scaled = builder.add(dtype, "add", scaled, builder.const(float(op.attrs.get("bias", 1.0)), dtype))
     # pow(s, -beta) as exp(-beta * log(s)): s is positive, and both have vector forms.
     power = builder.add(dtype, "mul", builder.add(dtype, "log", scaled), builder.const(-beta, dtype))

@@ -1,0 +1,60 @@
+"""What is done to a lowered program before it is loaded: fewer copies, an order that needs less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from accelc.errors import CallError
+from accelc.ir.dims import Dim, symbols_in
+from accelc.targets.numba_cpu.elide_copies import elide_copies
+from accelc.targets.numba_cpu.isa import Isa
+from accelc.targets.numba_cpu.memory_map import plan_regions
+from accelc.targets.numba_cpu.program import Program, SymbolCall
+from accelc.targets.numba_cpu.regions import split
+from accelc.targets.numba_cpu.renumber import renumber
+from accelc.targets.numba_cpu.reorder import reorder
+
+_SIZES = (64, 32, 16, 8, 224, 7, 1)
+"""Sizes tried for dims that stay free; memory is compared at the first two at which all regions can be planned."""
+
+
+def improve(program: Program, isa: Isa, threads: int) -> None:
+    """Improve a program and its bodies, in place. A program whose regions no sample fits stays as it is."""
+    for each in program.programs():
+        samples = sample_sizes(each, isa, threads)
+        if not samples:
+            continue
+        elide_copies(each, isa, samples, threads)
+        reorder(each, isa, samples, threads)
+        renumber(each)
+
+
+def sample_sizes(program: Program, isa: Isa, threads: int) -> list[dict[str, int]]:
+    """Sizes for the free symbols at which every region can be planned; one empty dict if there are none."""
+    names = sorted({name for dim in _dims(program) for name in symbols_in(dim)})
+    regions = sum(isinstance(steps, list) for _, steps in split(program))
+    found: list[dict[str, int]] = []
+    for size in _SIZES if names else (1,):
+        symbols = {name: size + (i % 3 if size > 1 else 0) for i, name in enumerate(names)}
+        if _fits(program, isa, symbols, threads, regions):
+            found.append(symbols)
+        if len(found) == 2:
+            break
+    return found
+
+
+def _fits(program: Program, isa: Isa, symbols: Mapping[str, int], threads: int, regions: int) -> bool:
+    try:
+        return len(plan_regions(program, isa, symbols, threads)) == regions
+    except CallError:
+        return False
+
+
+def _dims(program: Program) -> Iterator[Dim]:
+    for value in program.values:
+        yield from value.dims
+        if value.view is not None:
+            yield value.view.start
+    for step in program.steps:
+        if isinstance(step, SymbolCall):
+            yield from step.elements
