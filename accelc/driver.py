@@ -37,6 +37,7 @@ def compile(
     strict: bool = False,
     cache_dir: str | Path | None = None,
     vector_bits: int | None = None,
+    keep_functions: bool = False,
     allow_links: str | Path | None = None,
     limits: Limits | None = None,
     data: Any = None,
@@ -65,6 +66,7 @@ def compile(
         strict: An op without a kernel is an error.
         cache_dir: Folder of compiled kernels; ``$ACCELC_CACHE_DIR`` or the user's cache by default.
         vector_bits: SIMD width for CPU kernels; the machine's widest by default.
+        keep_functions: Target ``onnx`` leaves fused kernels in the model, as calls of local functions.
         allow_links: External data may be links into this folder.
         limits: Bounds on what the model may make the compiler do.
         data: Inputs to verify on: a dict from name to array, or a list of such.
@@ -97,6 +99,7 @@ def compile(
         strict=strict,
         cache_dir=Path(cache_dir) if cache_dir is not None else None,
         vector_bits=vector_bits,
+        keep_functions=keep_functions,
         allow_links=Path(allow_links) if allow_links is not None else None,
         limits=limits if limits is not None else Limits(),
         data=data,
@@ -241,7 +244,7 @@ def _build(request: Request, target: Target, imported: Imported, clock: _Clock) 
     exe.info = CompileInfo(
         imported.name,
         imported.sha256,
-        tuple(map(str, resolved(request.steps(), resolve))),
+        tuple(map(str, resolved(request.steps(target), resolve))),
         manifest_facts(exe, facts),
     )
     return exe
@@ -257,7 +260,7 @@ def _compile_model(
     """Run the passes over ``model`` and lower it; ``clock`` and ``facts`` are told how it went."""
     from accelc.passes import resolve
 
-    steps = resolved(request.steps(), resolve)
+    steps = resolved(request.steps(target), resolve)
     ctx = PassContext(
         limits=request.limits,
         evaluator=evaluate_node,

@@ -46,10 +46,11 @@ CLEAN: tuple[Step, ...] = (
     Repeat(("fold-constants", "fold-shapes", "inline-if")),  # each gives the others something to know
     "identity-ops",
     "cast-chains",
-    "reshape-chains",
-    "transpose-sink",
+    Repeat(("reshape-chains", "transpose-sink")),  # a Transpose of dims of 1 becomes a Reshape
+    "unflatten-softmax",
     "eliminate-common",
     "fuse-batch-norm",
+    "merge-affine",
     "matmul-add-to-gemm",
     "eliminate-dead",
 )
@@ -71,6 +72,9 @@ RECOVER: tuple[Step, ...] = (
 
 FUSE: tuple[Step, ...] = ("fuse-epilogues", "fuse-reductions", "fuse-elementwise", "eliminate-dead")
 """Clusters outlined into functions, one kernel each."""
+
+EMIT: tuple[Step, ...] = ("recover-batch-norm", "eliminate-common", "eliminate-dead")
+"""In the place of fusion for targets that emit a model: forms that other runtimes are good at."""
 
 LEVELS: tuple[tuple[Step, ...], ...] = (
     ("infer-shapes",),
@@ -121,6 +125,17 @@ class Pipeline:
                 f"there is no optimisation level {level}", fix=f"use one of 0 to {len(LEVELS) - 1}"
             )
         return cls(LEVELS[level])
+
+    @classmethod
+    def emitting(cls, level: int = 2) -> Pipeline:
+        """The steps of ``-O<level>`` for a target that emits a model: without fusion, so that every node stays an op.
+
+        Raises:
+            UsageError: There is no such level.
+        """
+        steps = cls.default(level).steps
+        fused = steps[-len(FUSE) :] == FUSE
+        return cls(steps[: -len(FUSE)] + EMIT if fused else steps)
 
     def names(self) -> tuple[str, ...]:
         """Names of the steps in order, without options."""

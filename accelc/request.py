@@ -35,6 +35,7 @@ class Request:
     strict: bool = False
     cache_dir: Path | None = None
     vector_bits: int | None = None
+    keep_functions: bool = False
     allow_links: Path | None = None
     limits: Limits = field(default_factory=Limits)
     data: Any = None
@@ -62,9 +63,11 @@ class Request:
             if size < 0:
                 raise UsageError(f"dim {dim}={size} is negative")
 
-    def steps(self) -> tuple[Step, ...]:
-        """The passes to run, by name or value."""
-        base = self.pipeline if self.pipeline is not None else Pipeline.default(self.level)
+    def steps(self, target: Target) -> tuple[Step, ...]:
+        """The passes to run, by name or value; those that ``target`` wants unless the request says which."""
+        base = self.pipeline
+        if base is None:
+            base = target.pipeline(self.level, self.target_options())
         if self.passes is None:
             return base.steps
         if isinstance(self.passes, str):
@@ -79,6 +82,7 @@ class Request:
             strict=self.strict,
             cache_dir=self.cache_dir,
             vector_bits=self.vector_bits,
+            keep_functions=self.keep_functions,
             progress=self.progress,
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.ir.pass_base import TargetCost, Trace
+from accelc.pipeline import Pipeline
 from accelc.plan.memory_map import MemoryMap
 
 
@@ -34,6 +35,7 @@ class TargetOptions:
         strict: An op without a kernel is an error (FallbackError) instead of a listed fallback.
         cache_dir: Folder of compiled kernels; None is the user's cache (``$ACCELC_CACHE_DIR`` moves it).
         vector_bits: SIMD width for CPU kernels; None picks the machine's widest.
+        keep_functions: A target that emits a model leaves fused kernels in it, as calls of local functions.
         progress: Called with what is being worked on: (what, done, total).
     """
 
@@ -42,6 +44,7 @@ class TargetOptions:
     strict: bool = False
     cache_dir: Path | None = None
     vector_bits: int | None = None
+    keep_functions: bool = False
     progress: Callable[[str, int, int], None] | None = None
 
 
@@ -193,6 +196,14 @@ class Target(ABC):
             CallError: A size is missing, or shapes do not fit.
         """
         return None
+
+    def pipeline(self, level: int, options: TargetOptions) -> Pipeline:
+        """The passes of ``-O<level>`` for this target, unless the user says which.
+
+        Raises:
+            UsageError: There is no such level.
+        """
+        return Pipeline.default(level)
 
     def cost(self) -> TargetCost | None:
         """What this target tells passes; None if it has no opinion."""

@@ -30,7 +30,9 @@ TABLE: dict[str, str] = {
     "infer-shapes": "accelc.passes.infer_shapes:InferShapes",
     "inline-if": "accelc.passes.inline_if:InlineIf",
     "matmul-add-to-gemm": "accelc.passes.matmul_add_to_gemm:MatMulAddToGemm",
+    "merge-affine": "accelc.passes.merge_affine:MergeAffine",
     "recover-attention": "accelc.passes.recover_attention:RecoverAttention",
+    "recover-batch-norm": "accelc.passes.recover_batch_norm:RecoverBatchNorm",
     "recover-gelu": "accelc.passes.recover_gelu:RecoverGelu",
     "recover-hard-swish": "accelc.passes.recover_hard_swish:RecoverHardSwish",
     "recover-layer-norm": "accelc.passes.recover_layer_norm:RecoverLayerNorm",
@@ -39,6 +41,7 @@ TABLE: dict[str, str] = {
     "reshape-chains": "accelc.passes.reshape_chains:ReshapeChains",
     "transpose-sink": "accelc.passes.transpose_sink:TransposeSink",
     "unflatten-gemm": "accelc.passes.unflatten_gemm:UnflattenGemm",
+    "unflatten-softmax": "accelc.passes.unflatten_softmax:UnflattenSoftmax",
 }
 
 REGISTRY = Registry[Pass]("pass", Pass, "accelc.Pass", TABLE, group="accelc.passes")  # type: ignore[type-abstract]

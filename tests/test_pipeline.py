@@ -65,6 +65,18 @@ def test_levels_name_passes_that_exist() -> None:
         Pipeline.default(4)
 
 
+def test_pipelines_of_emitted_models_hold_no_fusion() -> None:
+    for level in range(4):
+        steps = Pipeline.emitting(level).steps
+        assert {name for step in steps for name in step_names(step)} <= set(registry.TABLE)
+        assert ("recover-batch-norm" in steps) == (level >= 2)
+        assert not {"fuse-epilogues", "fuse-reductions", "fuse-elementwise"} & set(
+            Pipeline.emitting(level).names()
+        )
+    assert Pipeline.emitting(1) == Pipeline.default(1)
+    assert Pipeline.emitting().before_fusion("cast-chains").steps[-1] == "cast-chains"
+
+
 def test_editing_returns_new_pipelines() -> None:
     pipeline = Pipeline(("a", "b", "a", "c{n=2}"))
     assert pipeline.without("a").steps == ("b", "c{n=2}")

@@ -18,6 +18,7 @@ from accelc.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from accelc.pipeline import Pipeline
     from accelc.request import Progress, Request
     from accelc.target import Executable
 
@@ -75,6 +76,7 @@ class Compiling(Group):
     allow_links: opt.AllowLinks = None
     cache_dir: opt.CacheDir = None
     vector_bits: opt.VectorBits = None
+    keep_functions: opt.KeepFunctions = False
 
     @property
     def dims(self) -> dict[str, int]:
@@ -97,7 +99,7 @@ class Compiling(Group):
 
         if not model.is_file():
             opt.missing(model)
-        pipeline = Pipeline.default(self.level)
+        pipeline = self._default_pipeline()
         if self.passes is not None:
             pipeline = pipeline.edited(self.passes) if self.passes else Pipeline()
         if self.pass_from:
@@ -116,6 +118,13 @@ class Compiling(Group):
         return Request(
             model=model, pipeline=pipeline, limits=limits, dims=self.dims, shapes=shapes, **own, **others
         )
+
+    def _default_pipeline(self) -> Pipeline:
+        from accelc.driver import resolve_target
+        from accelc.target import TargetOptions
+
+        options = TargetOptions(keep_functions=self.keep_functions)
+        return resolve_target(self.target).pipeline(self.level, options)
 
     def open(self, source: Path, progress: Progress | None = None, *, verify: int = 0) -> Executable:
         """Load an artifact, or compile a model; verified on so many input sets.

@@ -26,6 +26,9 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of one c
 Precision = Annotated[str, typer.Option("--precision", help="f32, bf16 or f16.")]
 CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of compiled kernels.")]
 VectorBits = Annotated[int | None, typer.Option("--vector-bits", help="SIMD width of CPU kernels.")]
+KeepFunctions = Annotated[
+    bool, typer.Option("--keep-functions", help="Target onnx: leave fused kernels, as local functions.")
+]
 AllowLinks = Annotated[
     Path | None, typer.Option("--allow-links", help="External data may be links into this folder.")
 ]

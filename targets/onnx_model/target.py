@@ -16,20 +16,18 @@ from accelc.ir.cost import weight_bytes
 from accelc.ir.inline import inline_all
 from accelc.ir.runnable import make_runnable
 from accelc.ir.shapes import dims_of
+from accelc.pipeline import Pipeline
 from accelc.reference import captured_values, evaluate_node
 from accelc.target import Executable, MemorySummary, Support, Target, TargetOptions, TensorSpec
 
 
 @dataclass(frozen=True)
 class OnnxModel(Target):
-    """Emit plain ONNX.
+    """Emit plain ONNX, for any runtime: what onnxruntime runs best, names and metadata kept.
 
-    Args:
-        keep_functions: Leave fused kernels as calls of model-local functions. Some runtimes reject those, so
-            by default they are inlined.
+    Some runtimes reject model-local functions, so nothing is fused unless ``TargetOptions.keep_functions`` asks for
+    it, and calls that are there all the same are inlined.
     """
-
-    keep_functions: bool = False
 
     name: ClassVar[str] = "onnx"
     aliases: ClassVar[tuple[str, ...]] = ("onnx_model",)
@@ -42,10 +40,14 @@ class OnnxModel(Target):
                 fix="use --precision f32, which changes no dtype",
             )
         plain = model.clone()
-        if not self.keep_functions:
+        if not options.keep_functions:
             inline_all(plain)
             make_runnable(plain)
         return OnnxExecutable(plain, kernels=sum(1 for _ in model.graph))
+
+    def pipeline(self, level: int, options: TargetOptions) -> Pipeline:
+        """No fusion, but forms that other runtimes are good at; the usual passes with ``keep_functions``."""
+        return Pipeline.default(level) if options.keep_functions else Pipeline.emitting(level)
 
     def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> OnnxExecutable:
         """Read ``model.onnx`` back."""

@@ -37,10 +37,29 @@ def test_functions_are_inlined_and_the_model_given_is_untouched() -> None:
 
 
 def test_functions_stay_if_asked() -> None:
-    exe = OnnxModel(keep_functions=True).lower(ir.from_onnx_text(FUSED), TargetOptions())
+    exe = OnnxModel().lower(ir.from_onnx_text(FUSED), TargetOptions(keep_functions=True))
     assert exe.model is not None
     assert [node.op_type for node in exe.model.graph] == ["neg_relu_0", "Tanh"]
     np.testing.assert_allclose(run_onnxruntime(exe.model, {"x": X})[0], Y, rtol=1e-6)
+
+
+SCALED = (
+    "g (float[N,2,4,4] x) => (float[N,2,4,4] y) <float[2,1,1] a = {2, 3}, float[2,1,1] b = {1, 0}> "
+    "{ s = Mul(x, a) t = Add(s, b) y = Relu(t) }"
+)
+
+
+def test_nothing_is_fused_and_values_keep_their_names() -> None:
+    exe = accelc.compile(SCALED, target="onnx")
+    assert exe.model is not None
+    assert [(node.op_type, node.outputs[0].name) for node in exe.model.graph] == [
+        ("BatchNormalization", "t"),
+        ("Relu", "y"),
+    ]
+    fused = accelc.compile(SCALED, target="onnx", keep_functions=True)
+    assert fused.model is not None
+    assert [node.domain for node in fused.model.graph] == ["accelc.fused"]
+    assert fused.verification.status == "verified"
 
 
 def test_what_is_saved_is_a_valid_model_for_others(tmp_path: Path) -> None:
