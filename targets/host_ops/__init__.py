@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from accelc.targets.host_ops import (
     data_dependent,
+    images,
     narrow_types,
     ngrams,
     resize,
@@ -17,11 +18,13 @@ from accelc.targets.host_ops import (
     shaping,
     signals,
     strings,
+    training,
 )
 from accelc.targets.host_ops.base import HostOp
 
 HOST_OPS: dict[tuple[str, str], HostOp] = {
     **data_dependent.OPS,
+    **images.OPS,
     **narrow_types.OPS,
     **ngrams.OPS,
     **resize.OPS,
@@ -31,6 +34,7 @@ HOST_OPS: dict[tuple[str, str], HostOp] = {
     **sequences.OPS,
     **shaping.OPS,
     **strings.OPS,
+    **training.OPS,
 }
 """Host ops by (domain, op)."""
 

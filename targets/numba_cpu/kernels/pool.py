@@ -1,9 +1,9 @@
 """Family ``pool``: max, average and Lp pooling of [N, D, H, W, C] in memory, lanes along the channels.
 
-Params: ``kind`` (max, average, lp), ``dtype``, ``count_pads`` (average: divide by the whole window, not by what
-lies inside the input), ``p`` (lp: 1 or 2). Window, strides, dilations and pads are words, so one kernel serves
-all of them. The operands are logical [N, C, spatial...] with up to three spatial dims; channels may have any stride,
-but only stride 1 is fast. A window without an element gives -inf (max) or NaN (average).
+Params: ``kind`` (max, average, lp), ``dtype``, ``count_pads`` (average: pads count in the divisor too), ``p`` (lp: 1 or
+2). Window, strides, dilations, pads and ends (trailing pads) are words, so one kernel serves all of them. The operands
+are logical [N, C, spatial...] with up to three spatial dims; channels may have any stride, but only stride 1 is fast. A
+window without an element gives -inf (max) or NaN (average).
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ class Pool(Family):
         if not isinstance(params.get("count_pads"), bool):
             raise ArtifactError("malformed kernel parameters", why="'count_pads' is not a boolean")
         check_int(params, "p", 1, 2)
-        for key in ("window", "strides", "dilations", "pads"):
+        for key in ("window", "strides", "dilations", "pads", "ends"):
             values = params.get(key)
             if not isinstance(values, list | tuple) or len(values) not in (1, 2, 3):
                 raise ArtifactError("malformed kernel parameters", why=f"{key!r} is {values!r}")
             for value in values:
-                check_int({key: value}, key, 0 if key == "pads" else 1, 1 << 30)
-        if len({len(params[key]) for key in ("window", "strides", "dilations", "pads")}) != 1:
+                check_int({key: value}, key, 0 if key in ("pads", "ends") else 1, 1 << 30)
+        if len({len(params[key]) for key in ("window", "strides", "dilations", "pads", "ends")}) != 1:
             raise ArtifactError("malformed kernel parameters", why="window, strides and pads differ in rank")
 
     def source(self, params: Params, isa: Isa) -> KernelSource:
@@ -101,11 +101,13 @@ class Pool(Family):
         names = [
             f"{name}{i}"
             for i in range(3)
-            for name in ("out", "size", "window", "stride", "dilation", "pad", "y", "x")
+            for name in ("out", "size", "window", "stride", "dilation", "pad", "y", "x", "end")
         ]
         words = "\n".join(f"    {name} = get(d, {7 + i})" for i, name in enumerate(names))
         inside = "most(high0 - low0, 0) * most(high1 - low1, 0) * most(high2 - low2, 0)"
-        count = "window0 * window1 * window2" if params["count_pads"] else inside
+        # A window may reach past the trailing pads where the number of windows is rounded up: that part never counts.
+        padded = (f"last_inside(start{i}, dilation{i}, size{i} + end{i}, window{i})" for i in range(3))
+        count = " * ".join(padded) if params["count_pads"] else inside
         pad = " " * 12
         fold = {"max": "max", "average": "sum", "lp": "l1" if params["p"] == 1 else "l2"}[kind]
         if dtype in VECTOR_FLOATS:
@@ -132,10 +134,11 @@ class Pool(Family):
             return Binding([], 0)
         words: list[int | Address] = [y.address(), x.address(), y.shape[1], y.strides[1], x.strides[1]]
         words += [y.strides[0], x.strides[0]]
-        words += [1, 1, 1, 1, 1, 0, 0, 0] * (3 - spatial)
+        words += [1, 1, 1, 1, 1, 0, 0, 0, 0] * (3 - spatial)
         for i in range(spatial):
             words += [y.shape[2 + i], x.shape[2 + i], params["window"][i], params["strides"][i]]
             words += [params["dilations"][i], params["pads"][i], y.strides[2 + i], x.strides[2 + i]]
+            words.append(params["ends"][i])
         tasks = y.shape[0]
         outer = [1] * (3 - spatial) + list(y.shape[2:])
         tasks *= outer[0] * outer[1]

@@ -26,7 +26,7 @@ def host_call(
 
     Values that subgraphs take from outside are passed along by name.
     """
-    if node.domain not in ("", "ai.onnx.ml"):
+    if node.domain not in ("", "ai.onnx.ml") and (node.domain, node.op_type) not in HOST_OPS:
         return Refusal(f"there is neither a kernel nor a reference for {node.domain}::{node.op_type}")
     captured = captures_of(*subgraphs_of(node))
     inputs = tuple(-1 if value is None else value_of(value).id for value in node.inputs)

@@ -82,6 +82,7 @@ def emit_pool(
         "strides": list(window.strides),
         "dilations": list(window.dilations),
         "pads": list(window.pads),
+        "ends": list(window.ends),
     }
     ctx.emit("pool", params, [x], [output])
 
@@ -120,25 +121,9 @@ def max_pool(ctx: LowerContext, op: Op) -> Refusal | None:
 def average_pool(ctx: LowerContext, op: Op) -> Refusal | None:
     """Mean over a window, with or without the pads in the divisor.
 
-    Refuses: count_include_pad together with ceil_mode where a window reaches past the pads.
     Source: https://onnx.ai/onnx/operators/onnx__AveragePool.html
     """
-    count_pads = bool(op.attrs.get("count_include_pad", 0))
-    x = op.inputs[0]
-    if count_pads and op.attrs.get("ceil_mode", 0) and x is not None:
-        # Past the pads there is nothing to count, so the divisor would differ from window to window.
-        window = window_of(op, x)
-        if isinstance(window, Refusal):
-            return window
-        for i, (size, out) in enumerate(zip(x.dims[2:], op.outputs[0].dims[2:], strict=True)):
-            reach = (window.extents[i] - 1) * window.dilations[i] + 1
-            known = isinstance(size, int) and isinstance(out, int)
-            if (
-                not known
-                or (int(out) - 1) * window.strides[i] + reach > int(size) + window.pads[i] + window.ends[i]
-            ):
-                return Refusal("count_include_pad with windows past the pads has no kernel")
-    return _pool(ctx, op, "average", count_pads=count_pads)
+    return _pool(ctx, op, "average", count_pads=bool(op.attrs.get("count_include_pad", 0)))
 
 
 @TABLE.op("LpPool", since=2, fuses=True)

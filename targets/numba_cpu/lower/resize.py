@@ -105,9 +105,10 @@ def _taps(
         ]
     if how.antialias:
         return Refusal("antialiasing of a dynamic shape has no kernel")
+    kind = dtype if dtype in VECTOR_FLOATS else "float32"
     params = {
         "kind": "resize_taps",
-        "dtype": dtype if dtype in VECTOR_FLOATS else "float32",
+        "dtype": kind,
         "mode": how.mode,
         "place": how.place,
         "rounding": how.rounding,
@@ -118,7 +119,7 @@ def _taps(
     count = TAPS[how.mode]
     sizes = ctx.temp("int64", (1,))
     ctx.program.steps.append(SymbolCall((size,), sizes.id))
-    weights_table, places = ctx.temp(params["dtype"], (count, out)), ctx.temp("int64", (count, out))
+    weights_table, places = ctx.temp(kind, (count, out)), ctx.temp("int64", (count, out))
     ctx.emit("irregular", params, [sizes], [weights_table, places])
     rows = [
         [ctx.reshaped(sliced(ctx, t, 0, k, 1), (out,)) for k in range(count)] for t in (places, weights_table)

@@ -25,6 +25,17 @@ CASES: list[tuple[str, np.ndarray, dict[str, Any]]] = [
     ("MaxPool", X[:0], {"kernel_shape": [2, 2]}),
     ("AveragePool", X, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
     ("AveragePool", X, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
+    (
+        "AveragePool",
+        X,
+        {
+            "kernel_shape": [3, 3],
+            "strides": [3, 3],
+            "pads": [1, 0, 1, 1],
+            "count_include_pad": 1,
+            "ceil_mode": 1,
+        },
+    ),
     ("AveragePool", X, {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
     ("AveragePool", X[:, :4].astype(np.float16), {"kernel_shape": [2, 2]}),
     ("LpPool", X, {"kernel_shape": [3, 3], "strides": [2, 2]}),
@@ -78,7 +89,7 @@ def test_indices_take_no_fused_work() -> None:
 def test_check_refuses_what_no_lowering_writes() -> None:
     good = {
         "kind": "max", "dtype": "float32", "count_pads": False, "p": 2,
-        "window": [2, 2], "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0],
+        "window": [2, 2], "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0], "ends": [0, 0],
     }  # fmt: skip
     Pool().check(good)
     for change in (
