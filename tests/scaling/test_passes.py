@@ -11,7 +11,7 @@ import pytest
 
 import accelc.passes as registry
 from accelc.ir.pass_base import PassContext
-from accelc.pipeline import CLEAN, Pipeline
+from accelc.pipeline import CLEAN, EMIT, Pipeline
 from accelc.reference import evaluate_node
 
 SMALL, LARGE, RATIO = 1_000, 10_000, 20.0
@@ -32,7 +32,7 @@ def build(count: int) -> ir.Model:
     """About ``count`` nodes in which every clean-up pass finds work all the way.
 
     There are no-ops, pairs of Cast, Reshape and Transpose, shape arithmetic, equal nodes, constants, MatMul + Add,
-    Gemm * constant, Ifs of a known condition, dead ends, and a value with a user in every block.
+    Gemm * constant, scales and shifts, Softmax between views, Ifs of a known condition, dead ends, and a value with a user in every block.
     """
     x = value("x", ["N", 4])
     w, b = weight(np.eye(4, dtype=np.float32), "w"), weight(np.ones(4, np.float32), "b")
@@ -49,6 +49,11 @@ def build(count: int) -> ir.Model:
         out = value(f"{op}{len(nodes)}", ["N", 4])
         return ir.Graph([], [out], nodes=[ir.Node("", op, [current], outputs=[out])], name=op)
 
+    half, scale = (
+        weight(np.float32(0.5).reshape(()), "half"),
+        weight(np.arange(4, dtype=np.float32).reshape(4, 1), "k"),
+    )
+    column = weight(np.array([-1, 4, 1], np.int64), "column")
     perm = ir.AttrInt64s("perm", [1, 0])
     yes = weight(np.array(True), "yes")
     while len(nodes) < count:
@@ -73,9 +78,20 @@ def build(count: int) -> ir.Model:
         taken, left_out = branch("Tanh"), branch("Sin")
         branches = ir.AttrGraph("then_branch", taken), ir.AttrGraph("else_branch", left_out)
         current = add("If", [yes], ["N", 4], *branches)
+        current = add("Mul", [current, b], ["N", 4])
+        current = add("Div", [current, half], ["N", 4])
+        current = add("Reshape", [current, column], ["N", 4, 1])
+        current = add("Mul", [current, scale], ["N", 4, 1])
+        current = add("Add", [current, scale], ["N", 4, 1])
+        current = add("Tanh", [current], ["N", 4, 1])
+        current = add("Reshape", [current, wide], ["N", 4])
+        current = add("Reshape", [current, column], ["N", 4, 1])
+        current = add("Softmax", [current], ["N", 4, 1], ir.AttrInt64("axis", 1))
+        current = add("Reshape", [current, wide], ["N", 4])
+        current = add("Abs", [current], ["N", 4])
         add("Exp", [x], ["N", 4])
     last = nodes[-2].outputs[0]
-    weights = [w, b, flat, wide, yes]
+    weights = [w, b, flat, wide, yes, half, scale, column]
     graph = ir.Graph([x], [last], nodes=nodes, initializers=weights, opset_imports={"": 24}, name="g")
     return ir.Model(graph, ir_version=11)
 
@@ -90,7 +106,7 @@ def seconds(name: str, count: int) -> tuple[float, int]:
     return time.process_time() - start, len(ctx.record.rewrites)
 
 
-@pytest.mark.parametrize("name", sorted({*Pipeline(CLEAN).names()} - {"infer-shapes"}))
+@pytest.mark.parametrize("name", sorted({*Pipeline(CLEAN + EMIT).names()} - {"infer-shapes"}))
 def test_near_linear(name: str) -> None:
     seconds(name, 50)  # loads and warms what both runs need
     small, rewrites = seconds(name, SMALL)
