@@ -32,7 +32,8 @@ def build(count: int) -> ir.Model:
     """About ``count`` nodes in which every clean-up pass finds work all the way.
 
     There are no-ops, pairs of Cast, Reshape and Transpose, shape arithmetic, equal nodes, constants, MatMul + Add,
-    Gemm * constant, scales and shifts, Softmax between views, Ifs of a known condition, dead ends, and a value with a user in every block.
+    Gemm * constant, scales and shifts, Softmax between views, Ifs of a known condition, dead ends, and a value
+    with a user in every block.
     """
     x = value("x", ["N", 4])
     w, b = weight(np.eye(4, dtype=np.float32), "w"), weight(np.ones(4, np.float32), "b")
