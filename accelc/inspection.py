@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from accelc.errors import UsageError
 from accelc.ir.cost import inlined, node_cost
 from accelc.ir.pass_base import node_name
 from accelc.ir.shapes import describe, dims_of, infer
 from accelc.ir.weights import all_initializers, subgraphs_of
+
+if TYPE_CHECKING:
+    from accelc.plan.memory_map import MemoryMap
 
 FUSED = "accelc.fused"
 ORIGIN = "accelc.origin"
@@ -89,3 +94,24 @@ def interface(model: ir.Model) -> dict[str, list[str]]:
 def free_symbols(model: ir.Model) -> dict[str, int]:
     """Symbolic dims of the inputs, each at size 1."""
     return {dim: 1 for value in model.graph.inputs for dim in dims_of(value) or () if isinstance(dim, str)}
+
+
+def artifact_memory(folder: Path, sizes: Mapping[str, int]) -> MemoryMap:
+    """The memory plan of an artifact for sizes of its free dims, without loading kernels.
+
+    Raises:
+        UsageError: ``folder`` is no artifact, or its target plans no memory.
+        UnsupportedError: A size is missing.
+    """
+    from accelc import artifact
+    from accelc.driver import resolve_target
+
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder} has no memory plan", why="only a compiled model has", fix=f"accelc compile {folder}"
+        )
+    manifest = artifact.read(folder)
+    found = resolve_target(str(manifest["target"])).plan_memory(folder, manifest, sizes)
+    if found is None:
+        raise UsageError(f"target {manifest['target']!r} plans no memory", fix="compile for --target cpu")
+    return found

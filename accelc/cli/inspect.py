@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from accelc.cli import options as opt
 from accelc.cli.output import emit_json, rows, table
+from accelc.errors import UsageError
 from accelc.quantities import count_text, size_text
 
+if TYPE_CHECKING:
+    from accelc.plan.memory_map import MemoryMap
+
 app = opt.verb()
+
+_LONGEST_FORMULA, _MOST_FORMULAS = 120, 4
+"""What is shown of a peak's formula; ``--json`` has all of it."""
 
 
 @app.command()
@@ -21,12 +28,25 @@ def inspect_source(
     weights: Annotated[
         int, typer.Option("--weights", min=0, help="List so many of the largest weights.")
     ] = 5,
+    memory: Annotated[
+        Path | None,
+        typer.Option(
+            "--memory", metavar="FILE.svg", help="Draw an artifact's memory plan for sizes of --dim."
+        ),
+    ] = None,
     dim: opt.Dims = None,
     allow_links: opt.AllowLinks = None,
     as_json: opt.Json = False,
 ) -> None:
     """Show inputs, outputs, ops by their share of the work, memory, weights."""
-    facts = _facts(source, opt.parse_dims(dim), weights, allow_links)
+    dims = opt.parse_dims(dim)
+    facts = _facts(source, dims, weights, allow_links)
+    if memory is not None:
+        from accelc.inspection import artifact_memory
+
+        plan = artifact_memory(source, facts["flops_at"])
+        _draw(plan, memory, str(source))
+        facts |= {"memory_plan": plan.to_json(), "picture": str(memory)}
     if as_json:
         emit_json(facts)
         return
@@ -42,9 +62,34 @@ def inspect_source(
         found = facts["largest_weights"]
         sizes = [(w["name"], f"{w['dtype']}{w['shape']}", size_text(w["bytes"])) for w in found]
         print("\n" + table(("weight", "type", "size"), sizes, right=(2,)))
+    if memory is not None:
+        print("\n" + rows(_memory_rows(plan, memory)))
     if nodes:
         listed = [(n["name"], n["op"], "; ".join(n["outputs"]), n["origin"]) for n in facts["node_list"]]
         print("\n" + table(("node", "op", "result", "from"), listed))
+
+
+def _draw(plan: MemoryMap, picture: Path, title: str) -> None:
+    from accelc.plan.picture import memory_svg
+
+    try:
+        picture.write_text(memory_svg(plan, title=title), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {picture}", why=str(error)) from error
+
+
+def _memory_rows(plan: MemoryMap, picture: Path) -> list[tuple[str, str]]:
+    at = ", ".join(f"{name}={size}" for name, size in plan.symbols.items())
+    shown = [text for text in plan.formula if len(text) <= _LONGEST_FORMULA][:_MOST_FORMULAS]
+    more = len(plan.formula) - len(shown)
+    formula = [*shown, f"{more} more: see --json"] if more else shown
+    return [
+        ("arena", f"{size_text(plan.peak_bytes)}, {plan.peak_bytes} bytes{f'  (at {at})' if at else ''}"),
+        ("lower bound", f"{size_text(plan.lower_bound_bytes)}: the most bytes alive at one step"),
+        ("for any sizes", "the largest of\n" + "\n".join(formula) if plan.formula else ""),
+        ("buffers", f"{len(plan.buffers)} in {len(plan.steps)} steps"),
+        ("picture", str(picture)),
+    ]
 
 
 def _facts(source: Path, dims: dict[str, int], weights: int, links: Path | None) -> dict[str, Any]:
@@ -72,7 +117,13 @@ def _facts(source: Path, dims: dict[str, int], weights: int, links: Path | None)
             opt.missing(source)
         model = import_model(Request(source, dims=dims, allow_links=links)).model
         facts |= {"parameters": parameter_count(model), "weight_bytes": weight_bytes(model)}
-    symbols = inspection.free_symbols(model) | dims
+    free = inspection.free_symbols(model)
+    if facts["kind"] == "artifact" and (unknown := dims.keys() - free):
+        raise UsageError(
+            f"the artifact has no free dim {sorted(unknown)[0]!r}",
+            why=f"free are {', '.join(free)}" if free else "all its dims are fixed",
+        )
+    symbols = free | dims
     return {
         **facts,
         **inspection.interface(model),

@@ -111,8 +111,12 @@ def _build(tree: ast.expr, names: Sequence[str]) -> Closure:
     raise SyntaxError("only + - * / // % **, floor, ceiling, sqrt, abs, Min, Max, Mod, names and integers")
 
 
-@functools.lru_cache(maxsize=65536)
-def _parse(text: str) -> _Parsed:
+def syntax(text: str) -> tuple[ast.expr, list[str]]:
+    """The tree of an expression, in which the name ``names[i]`` of the model is called ``v<i>``.
+
+    Raises:
+        SyntaxError: The text is too long, or no expression; ValueError, RecursionError and MemoryError as ``ast`` does.
+    """
     names: list[str] = []
 
     def stand_in(match: re.Match[str]) -> str:
@@ -120,10 +124,15 @@ def _parse(text: str) -> _Parsed:
         names.append(match.group())
         return f"v{len(names) - 1}"
 
+    if len(text) > MAX_DIM_TEXT:
+        raise SyntaxError(f"longer than {MAX_DIM_TEXT} characters")
+    return ast.parse(_NAME.sub(stand_in, text).strip(), mode="eval").body, names
+
+
+@functools.lru_cache(maxsize=65536)
+def _parse(text: str) -> _Parsed:
     try:
-        if len(text) > MAX_DIM_TEXT:
-            raise SyntaxError(f"longer than {MAX_DIM_TEXT} characters")
-        tree = ast.parse(_NAME.sub(stand_in, text).strip(), mode="eval").body
+        tree, names = syntax(text)
         run = _build(tree, names)
         called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         symbols = frozenset(

@@ -51,6 +51,8 @@ class MemoryMap:
         lower_bound_bytes: The most bytes alive at one step.
         parts: First step of each part with an arena of its own; one part begins at 0.
         symbols: Sizes of the symbolic dims for which the plan was made.
+        formula: Expressions over the symbols, one of which is the number of bytes alive where most are, whatever
+            the sizes (at least 1); sizes are not rounded up there. Empty if nothing stays free.
     """
 
     steps: tuple[MapStep, ...]
@@ -59,6 +61,7 @@ class MemoryMap:
     lower_bound_bytes: int
     parts: tuple[int, ...] = (0,)
     symbols: dict[str, int] = field(default_factory=dict)
+    formula: tuple[str, ...] = ()
 
     def alive_bytes(self) -> list[int]:
         """Bytes of the buffers alive at each step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from accelc.errors import CallError
+from accelc.errors import CallError, UnsupportedError
 from accelc.ir.dims import Dim, symbols_in
 from accelc.targets.numba_cpu.elide_copies import elide_copies
 from accelc.targets.numba_cpu.isa import Isa
@@ -46,7 +46,7 @@ def sample_sizes(program: Program, isa: Isa, threads: int) -> list[dict[str, int
 def _fits(program: Program, isa: Isa, symbols: Mapping[str, int], threads: int, regions: int) -> bool:
     try:
         return len(plan_regions(program, isa, symbols, threads)) == regions
-    except CallError:
+    except (CallError, UnsupportedError):
         return False
 
 

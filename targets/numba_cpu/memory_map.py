@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
-from accelc.errors import CallError
+from accelc.errors import CallError, UnsupportedError
+from accelc.ir.polynomial import polynomial_text
 from accelc.plan.memory_map import MapBuffer, MapStep, MemoryMap
 from accelc.targets.numba_cpu.bind import Binder, BoundRegion
 from accelc.targets.numba_cpu.isa import Isa
+from accelc.targets.numba_cpu.peak_formula import peak_formula
 from accelc.targets.numba_cpu.program import Program, Value
 from accelc.targets.numba_cpu.region_memory import ArenaBuffer
 from accelc.targets.numba_cpu.regions import external_values, split
@@ -30,18 +32,19 @@ def plan_regions(
 
     Raises:
         CallError: Shapes do not fit, and no region can be planned.
+        UnsupportedError: A size is missing, and no region can be planned.
     """
     constants = dict.fromkeys((v.id for v in program.values if v.kind == "constant"), 0)
     binder = Binder(program, isa, _NoFunctions(), constants, threads)
     regions = split(program)
     external = external_values(program, [steps for _, steps in regions])
     bound: list[BoundRegion] = []
-    problem: CallError | None = None
+    problem: CallError | UnsupportedError | None = None
     for first, steps in regions:
         if isinstance(steps, list):
             try:
                 bound.append(binder.bind(first, steps, symbols, external))
-            except CallError as error:
+            except (CallError, UnsupportedError) as error:
                 problem = error
     if problem is not None and not bound:
         raise problem
@@ -67,7 +70,13 @@ def memory_map(program: Program, regions: Sequence[BoundRegion], symbols: Mappin
         max((region.plan.lower_bound_bytes for region in regions), default=0),
         tuple(parts) or (0,),
         dict(symbols),
+        _formula(program, regions),
     )
+
+
+def _formula(program: Program, regions: Sequence[BoundRegion]) -> tuple[str, ...]:
+    found = peak_formula(program, regions)
+    return tuple(map(polynomial_text, found)) if any(set(each) - {()} for each in found) else ()
 
 
 def _buffer(program: Program, region: BoundRegion, buffer: ArenaBuffer, shift: int) -> MapBuffer | None:
