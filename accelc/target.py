@@ -147,9 +147,15 @@ class Executable(ABC):
         """
 
     def save(self, path: str | Path) -> Path:
-        """Save as an artifact folder (see accelc.artifact); nothing is half-written."""
-        from accelc.artifact import save
+        """Save as an artifact folder (see accelc.artifact); nothing is half-written.
 
+        An emitted model goes to one .onnx file for other runtimes if that is what ``path`` names.
+        """
+        from accelc.artifact import save
+        from accelc.model_file import is_model_file, write_model
+
+        if self.emitted is not None and is_model_file(Path(path)):
+            return write_model(self.emitted, Path(path))[0]
         return save(self, Path(path))
 
 
@@ -169,6 +175,8 @@ class Target(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    emits: ClassVar[bool] = False
+    """Whether executables hold an ``emitted`` model, which ``save`` can write as one .onnx file."""
 
     @abstractmethod
     def lower(self, model: ir.Model, options: TargetOptions) -> Executable:

@@ -31,6 +31,7 @@ class OnnxModel(Target):
 
     name: ClassVar[str] = "onnx"
     aliases: ClassVar[tuple[str, ...]] = ("onnx_model",)
+    emits: ClassVar[bool] = True
 
     def lower(self, model: ir.Model, options: TargetOptions) -> OnnxExecutable:
         """Inline the fused kernels, and write ops that runtimes lack by others; nothing else changes."""
