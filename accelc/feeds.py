@@ -29,7 +29,7 @@ def checked_feeds(
         names = ", ".join(spec.name for spec in specs) or "none"
         raise CallError(f"no input is called {unknown[0]!r}", fix=f"inputs: {names}")
     sizes: dict[str, int] = {}
-    arrays = []
+    arrays: list[Any] = []
     for spec in specs:
         given = feeds.get(spec.name)
         if given is None:

@@ -103,7 +103,8 @@ def _run_scan(node: ir.Node, body: ProgramRunner, given: list[Any], taken: list[
 
 def _run_batched_scan(node: ir.Node, body: ProgramRunner, given: list[Any], taken: list[Any]) -> list[Any]:
     """Scan of opset 8: sample by sample, each as long as the first input says; zeros behind the end."""
-    lengths, *operands = [None if value is None else np.asarray(value) for value in given]
+    lengths = None if given[0] is None else np.asarray(given[0])
+    operands = [np.asarray(value) for value in given[1:]]
     states = len(operands) - node.attributes.get_int("num_scan_inputs", 0)
     batch, longest = operands[-1].shape[:2]
     ends = [longest] * batch if lengths is None else [int(n) for n in lengths.reshape(-1)]

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.errors import UnsupportedError
+from accelc.targets.jax_xla.export import Form
 from accelc.targets.jax_xla.program import Constants, JitStep, Program
 from accelc.targets.jax_xla.table import LoweringTable
 from accelc.targets.jax_xla.trace import Tracer, as_array
@@ -64,10 +65,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Entry:
-    """One compiled form: the function, what it takes, and values that were known while tracing."""
+    """One compiled form: the function, what it was made for, and values that were known while tracing."""
 
     call: Any
-    arguments: Any
+    inputs: tuple[jax.ShapeDtypeStruct, ...]
+    statics: Mapping[ir.Value, np.ndarray]
     known: Mapping[ir.Value, np.ndarray]
 
 
@@ -124,6 +126,8 @@ class CompiledStep:
         self.settings = settings
         self.entries: OrderedDict[Key, Entry] = OrderedDict()
         self.last: Entry | None = None
+        self.exported: tuple[Form, ...] = ()
+        """StableHLO from an artifact, tried before the nodes are traced."""
         self._lock = threading.Lock()
         self._placed: list[jax.Array] | None = None
 
@@ -172,19 +176,42 @@ class CompiledStep:
         return self.last
 
     def _compile(self, key: Key, inputs: Sequence[Any], statics: Mapping[ir.Value, np.ndarray]) -> Entry:
-        function = self.function(statics)
-        arguments = self.specs(inputs)
-        traced = jax.jit(function, donate_argnums=(2,)).lower(*arguments)
+        specs = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
+        options = dict(self.settings.compiler_options) or None
+        lowered, known = self._stored(specs, statics) or self._traced(specs, statics)
         try:
-            call = traced.compile(dict(self.settings.compiler_options) or None)
+            call = lowered.compile(options)
         except jax.errors.JaxRuntimeError as error:
             raise UnsupportedError(
                 "XLA cannot compile the model", why=" ".join(str(error).split())[:400]
             ) from error
-        entry = self.entries[key] = Entry(call, arguments, function.known)
+        entry = self.entries[key] = Entry(call, specs, dict(statics), known)
         if len(self.entries) > MAX_ENTRIES:
             self.entries.popitem(last=False)
         return entry
+
+    def _traced(
+        self, inputs: Sequence[jax.ShapeDtypeStruct], statics: Mapping[ir.Value, np.ndarray]
+    ) -> tuple[Any, Mapping[ir.Value, np.ndarray]]:
+        """The function made from the nodes, lowered, and the values known while tracing."""
+        function = self.function(statics)
+        lowered = jax.jit(function, donate_argnums=(2,)).lower(*self.specs(inputs))
+        return lowered, function.known
+
+    def _stored(
+        self, inputs: Sequence[jax.ShapeDtypeStruct], statics: Mapping[ir.Value, np.ndarray]
+    ) -> tuple[Any, Mapping[ir.Value, np.ndarray]] | None:
+        """The function that an artifact holds for these shapes and known values, lowered."""
+        for form in self.exported:
+            if not _fits(form, inputs, list(statics.values())):
+                continue
+            exported = jax.export.deserialize(bytearray(form.programs[self.settings.platform]))
+            try:
+                lowered = jax.jit(exported.call, donate_argnums=(2,)).lower(*self.specs(inputs))
+            except ValueError:  # the sizes given break what the form was made for
+                continue
+            return lowered, dict(zip(self.step.static_outputs, form.known, strict=True))
+        return None
 
     @property
     def peak_bytes(self) -> int:
@@ -208,3 +235,19 @@ class CompiledStep:
         freed = [shapes[value] for value in step.inputs if value in step.donated]
         key = (jax.ShapeDtypeStruct((2,), np.uint32),) if step.random else ()
         return (weights, kept, freed, *key)
+
+
+def _fits(form: Form, inputs: Sequence[jax.ShapeDtypeStruct], statics: Sequence[np.ndarray]) -> bool:
+    """Whether a stored form is for these inputs; the sizes of symbols are checked by the form itself."""
+    if len(form.takes) != len(inputs) or len(form.statics) != len(statics):
+        return False
+    for (dtype, dims), x in zip(form.takes, inputs, strict=True):
+        if dtype != x.dtype or len(dims) != len(x.shape):
+            return False
+        for dim, size in zip(dims, x.shape, strict=True):
+            if (isinstance(dim, int) and dim != size) or (not isinstance(dim, int) and size == 0):
+                return False
+    return all(
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        for a, b in zip(form.statics, statics, strict=True)
+    )

@@ -37,13 +37,24 @@ class XlaExecutable(Executable):
         settings: Device, precision, lowerings.
         target_name: ``xla``, ``gpu`` or ``tpu``.
         strict: Refuse to run an op on the reference.
+        refused: Nodes known not to be compilable, with the reason.
+        ahead: Compile now what can be.
 
     Raises:
         LoweringError: A node can neither be compiled nor run on the host.
         FallbackError: ``strict``, and an op has no lowering.
     """
 
-    def __init__(self, model: ir.Model, settings: Settings, *, target_name: str, strict: bool) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        settings: Settings,
+        *,
+        target_name: str,
+        strict: bool,
+        refused: Mapping[ir.Node, str] | None = None,
+        ahead: bool = True,
+    ) -> None:
         self.plain = model
         self.settings = settings
         self.target_name = target_name
@@ -56,11 +67,17 @@ class XlaExecutable(Executable):
             str(value.name) for value in self.given if isinstance(value.type, ir.OptionalType)
         )
         self.weights = Weights(Constants(), settings.device)
-        self.refused: dict[ir.Node, str] = {}
+        self.refused: dict[ir.Node, str] = dict(refused or {})
         self._lock = threading.RLock()
         self.runner = self._plan(self.refused)
-        with jax.enable_x64(True), jax.default_device(settings.device):
-            self._compile_ahead()
+        if ahead:
+            with jax.enable_x64(True), jax.default_device(settings.device):
+                self.compile_ahead()
+
+    @property
+    def symbolic_inputs(self) -> tuple[ir.Value, ...]:
+        """Inputs with free dims."""
+        return tuple(v for v in self.given if not is_host_value(v) and _static_spec(v) is None)
 
     # ------------------------------------------------------------------ planning
     def _plan(self, refused: Mapping[ir.Node, str]) -> ProgramRunner:
@@ -86,7 +103,7 @@ class XlaExecutable(Executable):
         self.summary = _facts(program, self.settings)
         return ProgramRunner(program, self.weights, self.settings)
 
-    def _compile_ahead(self) -> None:
+    def compile_ahead(self) -> None:
         """Compile the first step now if the shapes of the inputs are known, which finds what XLA cannot hold."""
         while True:
             first = self.runner.runners[0] if self.runner.runners else None

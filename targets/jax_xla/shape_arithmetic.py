@@ -235,10 +235,10 @@ def _cast(operands: Operands, attributes: Attributes) -> np.ndarray:
     if dtype.kind in "iu" and x.dtype.kind not in "iub":
         if not np.isfinite(x).all():
             raise ValueError("no number")  # the lowering knows what ONNX wants
-        return np.trunc(x).astype(dtype)
+        return np.asarray(np.trunc(x), dtype=dtype)
     if dtype.kind not in "iubf" or (dtype.itemsize < 2 and dtype.kind == "f"):
         raise TypeError("left to the lowering")
-    return x.astype(dtype)
+    return np.asarray(x, dtype=dtype)
 
 
 @_rule("Concat")
@@ -260,7 +260,7 @@ def _axes(operands: Operands, attributes: Attributes) -> tuple[int, ...] | None:
 
 @_rule("Unsqueeze")
 def _unsqueeze(operands: Operands, attributes: Attributes) -> np.ndarray:
-    return np.expand_dims(operands[0], _axes(operands, attributes) or ())
+    return np.asarray(np.expand_dims(operands[0], _axes(operands, attributes) or ()))
 
 
 @_rule("Squeeze")
@@ -289,7 +289,7 @@ def _flatten(operands: Operands, attributes: Attributes) -> np.ndarray:
 
 @_rule("Transpose")
 def _transpose(operands: Operands, attributes: Attributes) -> np.ndarray:
-    return np.transpose(operands[0], attributes.get("perm"))
+    return np.asarray(np.transpose(operands[0], attributes.get("perm")))
 
 
 @_rule("Slice")

@@ -84,12 +84,13 @@ class Xla(Target):
     def doctor(self) -> Mapping[str, str]:
         """Versions and devices."""
         runtime.prepare()
+        from importlib.metadata import version
+
         import jax
-        import jaxlib
 
         device = runtime.device_for(self.kind)
         return {
-            "jax": f"{jax.__version__}, jaxlib {jaxlib.__version__}",
+            "jax": f"{jax.__version__}, jaxlib {version('jaxlib')}",
             "devices": ", ".join(f"{each} ({each.device_kind})" for each in jax.devices()),
             "runs on": f"{device} ({runtime.platform_of(device)})",
             "exports for": ", ".join(runtime.PLATFORMS),

@@ -178,7 +178,7 @@ def strong(result: Any) -> Any:
 
 def _dims_to_array(dims: np.ndarray) -> jax.Array:
     """Symbolic dims as an int64 array."""
-    items = [jnp.asarray(jax.core.dimension_as_value(item), jnp.int64) for item in dims.reshape(-1)]
+    items = [jnp.asarray(item, jnp.int64) for item in dims.reshape(-1)]
     return jnp.stack(items).reshape(dims.shape) if items else jnp.zeros(dims.shape, jnp.int64)
 
 

@@ -1,0 +1,128 @@
+"""StableHLO of compiled functions, for platforms that need not be here; for any size where the model has free dims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import onnx_ir as ir
+
+from accelc.errors import LoweringError
+from accelc.ir.shapes import dims_of
+from accelc.targets.jax_xla.trace import RefusedNode
+
+if TYPE_CHECKING:
+    from accelc.targets.jax_xla.compiled_step import CompiledStep
+
+
+@dataclass(frozen=True)
+class Form:
+    """A compiled function for one set of shapes, or for all.
+
+    Args:
+        symbolic: Whether dims among ``takes`` are symbols that stand for any size.
+        takes: dtype and dims of each input.
+        statics: Known values it was made for.
+        known: Values that follow while tracing.
+        programs: Serialised StableHLO by platform.
+    """
+
+    symbolic: bool
+    takes: tuple[tuple[Any, tuple[Any, ...]], ...]
+    statics: tuple[np.ndarray, ...]
+    known: tuple[np.ndarray, ...]
+    programs: Mapping[str, bytes]
+
+
+def export_step(step: CompiledStep, platforms: Sequence[str]) -> tuple[Form, ...]:
+    """All forms of a step: one for any size where that can be, else one for each set of shapes it was called with.
+
+    Args:
+        step: A step of a program.
+        platforms: What to make StableHLO for.
+    """
+    if not step.step.statics and not step.step.static_outputs:
+        specs = symbolic_specs(step.step.inputs)
+        if specs is not None:
+            try:
+                return (_export(step, specs, {}, platforms, symbolic=True),)
+            except (RefusedNode, LoweringError):
+                pass  # something depends on a size: the shapes seen are what there is
+            except (TypeError, ValueError):
+                pass  # likewise, where JAX itself notices
+    return tuple(
+        _export(step, entry.inputs, entry.statics, platforms, symbolic=False)
+        for entry in step.entries.values()
+    )
+
+
+def symbolic_specs(inputs: Sequence[ir.Value]) -> list[jax.ShapeDtypeStruct] | None:
+    """Shapes with the model's symbols as dims; None if a rank or dtype is not known, or nothing is free."""
+    scope = jax.export.SymbolicScope()
+    names: dict[str, str] = {}
+    specs = []
+    for value in inputs:
+        dims = dims_of(value)
+        if dims is None or value.dtype is None:
+            return None
+        shape = [
+            dim if isinstance(dim, int) else _symbol(dim or f"{value.name}[{axis}]", names, scope)
+            for axis, dim in enumerate(dims)
+        ]
+        specs.append(jax.ShapeDtypeStruct(tuple(shape), value.dtype.numpy()))
+    return specs if any(not isinstance(dim, int) for spec in specs for dim in spec.shape) else None
+
+
+def _symbol(text: str, names: dict[str, str], scope: jax.export.SymbolicScope) -> Any:
+    """A dim of ``jax.export``: an expression as it reads it, else a symbol of its own for equal text."""
+    if text not in names:
+        try:
+            jax.export.symbolic_shape(text, scope=scope)
+            names[text] = text
+        except (ValueError, TypeError):
+            names[text] = f"accelc_{len(names)}"
+    return jax.export.symbolic_shape(names[text], scope=scope)[0]
+
+
+def _export(
+    step: CompiledStep,
+    inputs: Sequence[Any],
+    statics: Mapping[ir.Value, np.ndarray],
+    platforms: Sequence[str],
+    *,
+    symbolic: bool,
+) -> Form:
+    programs = {}
+    known: Mapping[ir.Value, np.ndarray] = {}
+    for platform in platforms:
+        function = replace_platform(step, platform).function(statics)
+        jitted = jax.jit(function, donate_argnums=(2,))
+        with _without_paths():
+            exported = jax.export.export(jitted, platforms=[platform])(*step.specs(inputs))
+        programs[platform] = bytes(exported.serialize())
+        known = function.known
+    takes = tuple((x.dtype, tuple(x.shape)) for x in inputs)
+    return Form(symbolic, takes, tuple(statics.values()), tuple(known.values()), programs)
+
+
+@contextmanager
+def _without_paths() -> Iterator[None]:
+    """Keep names of source files out of StableHLO: the same model gives the same bytes on every machine."""
+    name = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, name)
+    jax.config.update(name, ".*")
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
+def replace_platform(step: CompiledStep, platform: str) -> CompiledStep:
+    """The step as it is lowered for another platform."""
+    from accelc.targets.jax_xla.compiled_step import CompiledStep
+
+    return CompiledStep(step.step, step.program, step.weights, replace(step.settings, platform=platform))
