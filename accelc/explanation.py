@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from accelc.errors import UsageError
@@ -18,6 +16,7 @@ from accelc.ir.editor import origin_of
 from accelc.ir.pass_base import Trace, node_name
 from accelc.ir.shapes import describe, infer
 from accelc.ir.walk import all_nodes
+from accelc.machine_speed import Speed
 from accelc.target import StepTime
 
 
@@ -29,7 +28,7 @@ def explain(
     trace: Trace,
     steps: Sequence[StepTime] = (),
     symbols: Mapping[str, int] | None = None,
-    speed: tuple[float, float] | None = None,
+    speed: Speed | None = None,
 ) -> dict[str, Any]:
     """All that is known of the node ``name``, as plain data.
 
@@ -40,7 +39,7 @@ def explain(
         trace: What the passes did; empty for artifacts.
         steps: Steps of the compiled model with their times.
         symbols: Sizes of free dims, for FLOPs and bytes.
-        speed: (FLOP/s, bytes/s) of the machine, for the predicted time.
+        speed: Of the machine, for the predicted time.
 
     Raises:
         UsageError: There is no such node; names that are close are in the message.
@@ -57,7 +56,7 @@ def explain(
     cost = _cost(final, now, symbols or {})
     predicted = None
     if speed is not None and now and not cost.unknown:
-        predicted = max(cost.flops / speed[0], (cost.bytes_read + cost.bytes_written) / speed[1]) * 1e3
+        predicted = speed.ms(cost.flops, cost.bytes_read + cost.bytes_written)
     return {
         "node": name,
         "original": _describe(node) if node is not None and original is not None else None,
@@ -69,22 +68,6 @@ def explain(
         "predicted_ms": predicted,
         "steps": [asdict(step) for step in steps if origins & set(step.origin)],
     }
-
-
-def machine_speed() -> tuple[float, float]:
-    """(FLOP/s, bytes/s) of this machine, as a matrix product and a copy in NumPy reach them; about 0.1 s."""
-    a = np.ones((512, 512), np.float32)
-    b = np.ones(1 << 23, np.float32)
-    c = np.empty_like(b)
-    product = min(_seconds(lambda: a @ a) for _ in range(4))
-    copy = min(_seconds(lambda: np.copyto(c, b)) for _ in range(4))
-    return 2 * 512**3 / product, 2 * b.nbytes / copy
-
-
-def _seconds(call: Any) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def _find(model: ir.Model, name: str) -> ir.Node | None:

@@ -25,3 +25,10 @@ def time_text(ms: float) -> str:
     if ms < 1:
         return f"{ms * 1000:.0f} us"
     return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
+
+
+def duration_text(ms: float) -> str:
+    """Milliseconds with three or four significant digits: ``11.9 us``, ``3.35 ms``."""
+    if ms < 1:
+        return f"{ms * 1e3:.1f} us"
+    return f"{ms:.2f} ms" if ms < 100 else f"{ms:.1f} ms"

@@ -9,6 +9,7 @@ import accelc
 from accelc.driver import import_model
 from accelc.errors import UsageError
 from accelc.explanation import explain
+from accelc.machine_speed import Speed
 from accelc.request import Request
 from accelc.target import Executable
 
@@ -40,7 +41,7 @@ def _explain(exe: Executable, name: str, steps: bool = False) -> dict[str, objec
         trace=exe.trace,
         steps=times,
         symbols={"N": 2},
-        speed=(1e9, 1e9),
+        speed=Speed(1e9, 1e9),
     )
 
 

@@ -10,7 +10,7 @@ import typer
 from accelc.cli import options as opt
 from accelc.cli.output import emit_json, progress, table
 from accelc.errors import UsageError
-from accelc.quantities import size_text, time_text
+from accelc.quantities import duration_text, size_text, time_text
 
 if TYPE_CHECKING:
     from accelc.bench_model import Report
@@ -126,10 +126,3 @@ def ratio_line(one: Ratio) -> str:
 
 def _factor(value: float) -> str:
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
-
-
-def duration_text(ms: float) -> str:
-    """A time with three or four significant digits: ``11.9 us``, ``3.35 ms``."""
-    if ms < 1:
-        return f"{ms * 1e3:.1f} us"
-    return f"{ms:.2f} ms" if ms < 100 else f"{ms:.1f} ms"

@@ -12,6 +12,7 @@ from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import emit_json, progress
 
 if TYPE_CHECKING:
+    from accelc.request import Request
     from accelc.target import Executable
 
 app = opt.verb()
@@ -32,6 +33,9 @@ def compile_model(
     print_ir_after: Annotated[
         list[str] | None, typer.Option("--print-ir-after", help="Print the graph after this pass, or all.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write what was done as one HTML page.")
+    ] = None,
     timing: Annotated[bool, typer.Option("--timing", help="Print what each pass did and its time.")] = False,
     verify_each: Annotated[
         bool, typer.Option("--verify-each", help="Check the graph after every pass.")
@@ -43,6 +47,8 @@ def compile_model(
     as_json: opt.Json = False,
 ) -> None:
     """Compile a model, verify it against onnxruntime, and save it as a folder."""
+    from dataclasses import replace
+
     from accelc.artifact import check_free
     from accelc.driver import run_request
 
@@ -61,11 +67,12 @@ def compile_model(
     folder = output if output is not None else Path(f"{model.stem}.accel")
     check_free(folder)  # before minutes of work, not after
     with progress(not as_json and not print_ir_after) as show:
-        from dataclasses import replace
-
-        exe = run_request(replace(request, progress=show))
-    written = exe.save(folder)
-    _report(exe, model, folder, written, timing, as_json)
+        request = replace(request, progress=show)
+        exe = run_request(request)
+        written = exe.save(folder)
+        if report is not None:
+            _write_report(report, exe, request, feeding)
+    _print_result(exe, model, folder, written, report, timing, as_json)
 
 
 def _emit_to_stderr(name: str, text: str) -> None:
@@ -74,7 +81,40 @@ def _emit_to_stderr(name: str, text: str) -> None:
     print(f"// after {name}\n{text}", file=sys.stderr)
 
 
-def _report(exe: Executable, model: Path, folder: Path, written: Path, timing: bool, as_json: bool) -> None:
+def _write_report(path: Path, exe: Executable, request: Request, feeding: Feeding) -> None:
+    """Time the steps on the inputs given, or on random ones, and write the page."""
+    import shlex
+    import sys
+
+    from accelc.driver import import_model
+    from accelc.errors import AccelcError
+    from accelc.inspection import free_symbols
+    from accelc.ir.shapes import unify
+    from accelc.report import report_html, write_report
+
+    request.tell("report")
+    original = import_model(request).model
+    symbols = {**free_symbols(original), **request.dims}
+    try:
+        feeds = feeding.complete(exe, symbols)
+        for spec in exe.inputs:
+            unify(spec.shape or (), feeds[spec.name].shape, symbols, name=spec.name)
+    except AccelcError:
+        feeds = None  # no inputs that the model takes can be drawn: nothing is timed
+    command = shlex.join(["accelc", *sys.argv[1:]])
+    text = report_html(exe, original, feeds=feeds, symbols=symbols, command=command, threads=request.threads)
+    write_report(path, text)
+
+
+def _print_result(
+    exe: Executable,
+    model: Path,
+    folder: Path,
+    written: Path,
+    report: Path | None,
+    timing: bool,
+    as_json: bool,
+) -> None:
     from accelc.cli.summary_text import summary_text, timing_text
     from accelc.summary import trace_json
 
@@ -83,6 +123,8 @@ def _report(exe: Executable, model: Path, folder: Path, written: Path, timing: b
     }
     if as_json:
         content: dict[str, Any] = {"output": str(folder), "files": files, **exe.summary}
+        if report is not None:
+            content["report"] = str(report)
         if timing:
             content["trace"] = trace_json(exe.trace)
         emit_json(content)
@@ -90,3 +132,5 @@ def _report(exe: Executable, model: Path, folder: Path, written: Path, timing: b
     if timing:
         print(timing_text(exe.trace))
     print(summary_text(exe.summary, title=f"{model.name} -> {folder}", files=files))
+    if report is not None:
+        print(f"\nthe report is in {report}")

@@ -29,7 +29,7 @@ def explain_node(
     """Show what passes did with a node or refused to do, the kernel it is part of, and its time."""
     with progress(not as_json) as show:
         exe, original, final = _open(source, compiling, show)
-        facts = _facts(node, exe, original, final, feeding, compiling.dims, rounds)
+        facts = _facts(node, exe, original, final, feeding, compiling, rounds)
     facts = {"source": str(source), "target": exe.target_name, **facts}
     if as_json:
         emit_json(facts)
@@ -56,14 +56,15 @@ def _facts(
     original: Any,
     final: Any,
     feeding: Feeding,
-    dims: dict[str, int],
+    compiling: Compiling,
     rounds: int,
 ) -> dict[str, Any]:
-    from accelc.explanation import explain, machine_speed
+    from accelc.explanation import explain
     from accelc.inspection import free_symbols
     from accelc.ir.shapes import unify
+    from accelc.machine_speed import machine_speed
 
-    symbols = {**free_symbols(final), **dims}
+    symbols = {**free_symbols(final), **compiling.dims}
     explain(node, original=original, final=final, trace=exe.trace)  # an unknown name is known at once
     steps = []
     if rounds:
@@ -72,7 +73,7 @@ def _facts(
         symbols = {}
         for spec in exe.inputs:
             unify(spec.shape or (), feeds[spec.name].shape, symbols, name=spec.name)
-    speed = machine_speed() if rounds else None
+    speed = machine_speed(compiling.threads) if rounds else None
     facts = explain(
         node,
         original=original,

@@ -11,9 +11,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from accelc.cli.bench import duration_text, split_counts, split_names
+from accelc.cli.bench import split_counts, split_names
 from accelc.cli.main import main
 from accelc.errors import UsageError
+from accelc.quantities import duration_text
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits"
 MLP = DIGITS / "mlp.onnx"
