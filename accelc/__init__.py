@@ -14,6 +14,8 @@ from accelc.errors import AccelcError
 if TYPE_CHECKING:
     from accelc.driver import compile as compile
     from accelc.driver import load as load
+    from accelc.gradients import to_jax as to_jax
+    from accelc.gradients import with_params as with_params
     from accelc.ir.pass_base import Pass as Pass
     from accelc.pipeline import Pipeline as Pipeline
     from accelc.session import InferenceSession as InferenceSession
@@ -24,13 +26,25 @@ __version__ = "0.1.0"
 _LAZY = {
     "compile": "accelc.driver",
     "load": "accelc.driver",
+    "to_jax": "accelc.gradients",
+    "with_params": "accelc.gradients",
     "Pass": "accelc.ir.pass_base",
     "Pipeline": "accelc.pipeline",
     "InferenceSession": "accelc.session",
     "Executable": "accelc.target",
 }
 
-__all__ = ["AccelcError", "Executable", "InferenceSession", "Pass", "Pipeline", "compile", "load"]
+__all__ = [
+    "AccelcError",
+    "Executable",
+    "InferenceSession",
+    "Pass",
+    "Pipeline",
+    "compile",
+    "load",
+    "to_jax",
+    "with_params",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -15,6 +15,7 @@ from accelc.targets.jax_xla import runtime
 
 if TYPE_CHECKING:
     from accelc.targets.jax_xla.compiled_step import Settings
+    from accelc.targets.jax_xla.functional import JaxFunction
 
 PRECISIONS = ("f32", "tf32", "bf16", "f16")
 
@@ -45,6 +46,17 @@ class Xla(Target):
         from accelc.targets.jax_xla.saved import read
 
         return read(folder, manifest, settings, self.name)
+
+    def function(self, model: ir.Model, options: TargetOptions) -> JaxFunction:
+        """The model as a pure JAX function of weights and inputs.
+
+        Raises:
+            UnsupportedError: JAX is not installed, part of it runs on the host, or inputs decide shapes.
+        """
+        settings = self._settings(options)
+        from accelc.targets.jax_xla.functional import JaxFunction
+
+        return JaxFunction(model, settings)
 
     def _settings(self, options: TargetOptions) -> Settings:
         if options.precision not in PRECISIONS:
