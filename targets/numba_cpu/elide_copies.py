@@ -3,8 +3,9 @@
 A ``copy`` call from the whole of a temporary R into (a slice of) another value's memory disappears: R becomes a view
 of that memory, and so do R's own views. What wrote R now writes there, and what read R reads there, with other
 strides. Kernel families say themselves what strides they take: each call that the change touches is bound once
-for sample shapes, and a copy stays where a family refuses, where R's dims would lie in another order, or where
-the region would need more memory.
+for sample shapes, and a copy stays where a family refuses, where R's dims would lie in another order, where the
+samples do not tell how R lies for other shapes, where something else writes there while R is alive, or where the
+region would need more memory.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from accelc.errors import CallError
+from accelc.ir.dims import Dim
 from accelc.targets.numba_cpu.bind import BoundRegion
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Tensor
@@ -74,6 +76,7 @@ class _Elision:
         self.elided: dict[int, int] = {}
         self._kept: dict[int, Value] = {}
         self._steps = list(program.steps)
+        self._lives = lives(program)
 
     def begin(self) -> bool:
         """Turn every R that qualifies into a view; the last joins first, so that nesting is known."""
@@ -86,6 +89,8 @@ class _Elision:
             if found is None:
                 continue
             root, view = found
+            if self._overwritten(root, view, number):
+                continue
             base = self._nearest(view.base)
             depth[root] = depth.get(base, 0) + 1 if base >= 0 else 1
             if depth[root] > _MOST_NESTED:
@@ -113,6 +118,32 @@ class _Elision:
             return None
         inverse = tuple(sorted(range(len(perm)), key=perm.__getitem__))
         return source.id, View(target.id, "permute", perm=inverse)
+
+    def _overwritten(self, root: int, view: View, copy: int) -> bool:
+        """Whether another call writes to R's new place between R's first write and its last use."""
+        values = self.program.values
+        memory = self.program.root(view.base)
+        mine = slices(values, view.base)
+        first, last = self._lives[root]
+        for number in range(first, max(last, copy) + 1):
+            step = self._steps[number]
+            if number == copy or isinstance(step, SymbolCall):
+                continue
+            for output in step.outputs:
+                if output < 0 or self.program.root(output) != memory or self._leads_to(output, root):
+                    continue
+                if not apart(mine, slices(values, output)):
+                    return True
+        return False
+
+    def _leads_to(self, value: int, root: int) -> bool:
+        """Whether ``value`` is ``root`` or a view of it."""
+        while value != root:
+            view = self.program.values[value].view
+            if view is None:
+                return False
+            value = view.base
+        return True
 
     def _nearest(self, value: int) -> int:
         """The first value on the way to the root that was elided; -1 if there is none."""
@@ -155,6 +186,7 @@ class _Elision:
         old = TensorTable(replace(self.program, values=self._before()), symbols)
         gone = set(self.elided.values())
         refused = {near for value in self.program.outputs if (near := self._nearest(value)) >= 0}
+        refused |= {root for root in self.elided if not telling(self.program.values, root, table)}
         for number, step in enumerate(self._steps):
             operands = () if isinstance(step, SymbolCall) else step.inputs + step.outputs
             moved = {value: near for value in operands if value >= 0 and (near := self._nearest(value)) >= 0}
@@ -196,6 +228,67 @@ class _Elision:
     def _base(self, value: int) -> int:
         view = self.program.values[value].view
         return value if view is None else view.base
+
+
+Slice = tuple[int, Dim]
+"""Axis and start of a slice."""
+
+
+def lives(program: Program) -> dict[int, tuple[int, int]]:
+    """The first and the last step that touches each root value's memory, as the program is."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, step in enumerate(program.steps):
+        operands = (step.output,) if isinstance(step, SymbolCall) else (*step.inputs, *step.outputs)
+        for root in {program.root(value) for value in operands if value >= 0}:
+            found[root] = (found.get(root, (number, number))[0], number)
+    return found
+
+
+def slices(values: Sequence[Value], value: int) -> list[Slice]:
+    """The slices by which a value is cut out of its root's memory, outermost first, as far as axes can be followed."""
+    chain: list[View] = []
+    while (view := values[value].view) is not None:
+        chain.append(view)
+        value = view.base
+    found: list[Slice] = []
+    for view in reversed(chain):
+        if view.kind != "slice":
+            if view.kind == "permute" and view.perm == tuple(range(len(view.perm))):
+                continue
+            break
+        found.append((view.axis, view.start))
+    return found
+
+
+def apart(left: Sequence[Slice], right: Sequence[Slice]) -> bool:
+    """Whether two values of one root are parts of one join: slices along the same axis from different starts."""
+    for one, other in zip(left, right, strict=False):
+        if one[0] != other[0]:
+            return False
+        if one[1] != other[1]:
+            return True
+    return False
+
+
+def telling(values: Sequence[Value], root: int, table: TensorTable) -> bool:
+    """Whether sample sizes show how a joined value lies: no free dim is 1, no slice along one covers all of it."""
+    shape = table.tensor(root).shape
+    if any(
+        extent <= 1 and not isinstance(dim, int) for extent, dim in zip(shape, values[root].dims, strict=True)
+    ):
+        return False
+    value = root
+    while (view := values[value].view) is not None:
+        if view.kind == "slice":
+            inner, outer = values[value].dims[view.axis], values[view.base].dims[view.axis]
+            static = isinstance(inner, int) and isinstance(outer, int)
+            if (
+                not static
+                and table.tensor(value).shape[view.axis] == table.tensor(view.base).shape[view.axis]
+            ):
+                return False
+        value = view.base
+    return True
 
 
 def _most(region: BoundRegion) -> list[int]:
