@@ -124,6 +124,7 @@ def time_interleaved(
     *,
     rounds: int = 12,
     round_ms: float = ROUND_MS,
+    clock: Callable[[], int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Timing]:
     """Time all ``runners`` against each other.
@@ -132,6 +133,8 @@ def time_interleaved(
         runners: Prepared systems; each is warmed up first.
         rounds: How often each gets its turn; at least 1.
         round_ms: Time of one turn; a slow model still makes one call.
+        clock: Nanoseconds; wall time by default. ``time.process_time_ns`` compares single-threaded systems fairly
+            on a busy machine.
         progress: Called with (rounds done, rounds).
 
     Returns:
@@ -144,7 +147,8 @@ def time_interleaved(
         raise UsageError(
             f"cannot time {len(runners)} systems in {rounds} rounds", fix="give at least one of each"
         )
-    turns = [_calls_per_round(runner, round_ms) for runner in runners]
+    clock = clock or time.perf_counter_ns
+    turns = [_calls_per_round(runner, round_ms, clock) for runner in runners]
     calls: list[list[float]] = [[] for _ in runners]
     medians: list[list[float]] = [[] for _ in runners]
     collecting = gc.isenabled()
@@ -154,7 +158,7 @@ def time_interleaved(
             for place in range(len(runners)):
                 index = (place + done) % len(runners)
                 _settle(runners[index], turns[index])
-                times = _time_calls(runners[index].call, turns[index])
+                times = _time_calls(runners[index].call, turns[index], clock)
                 calls[index] += times
                 medians[index].append(float(np.median(times)))
             gc.collect()
@@ -166,10 +170,10 @@ def time_interleaved(
     return [Timing(runner, np.asarray(calls[i]), np.asarray(medians[i])) for i, runner in enumerate(runners)]
 
 
-def _calls_per_round(runner: Runner, round_ms: float) -> int:
+def _calls_per_round(runner: Runner, round_ms: float, clock: Callable[[], int]) -> int:
     """Warm up, and find how many calls fill a round."""
-    _time_calls(runner.call, WARMUP_CALLS)
-    times = _time_calls(runner.call, WARMUP_CALLS)
+    _time_calls(runner.call, WARMUP_CALLS, clock)
+    times = _time_calls(runner.call, WARMUP_CALLS, clock)
     return max(1, min(MAX_CALLS_PER_ROUND, int(round_ms / max(min(times), 1e-6))))
 
 
@@ -180,9 +184,8 @@ def _settle(runner: Runner, turns: int) -> None:
         runner.call()
 
 
-def _time_calls(call: Callable[[], object], count: int) -> list[float]:
+def _time_calls(call: Callable[[], object], count: int, clock: Callable[[], int]) -> list[float]:
     """Milliseconds of ``count`` calls, each timed by itself."""
-    clock = time.perf_counter_ns
     times = []
     for _ in range(count):
         start = clock()

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from accelc.errors import UsageError
 from accelc.ir.cost import weight_bytes
+from accelc.ir.rewrite import regions
 from accelc.ir.weights import skeleton
 
 SUFFIX = ".onnx"
@@ -22,11 +23,27 @@ def is_model_file(path: Path) -> bool:
     return path.suffix == SUFFIX and not path.is_dir()
 
 
+def portable(model: ir.Model) -> ir.Model:
+    """A copy as other tools get it: types of values between nodes are left out, for every runtime infers them.
+
+    Kept are the types of what no schema tells: results of ops of other domains. Weights are shared with ``model``.
+    """
+    copy = model.clone()
+    for graph in regions(copy):
+        for node in graph:
+            if node.domain == "":
+                for value in node.outputs:
+                    if not value.is_graph_output():
+                        value.type = value.shape = None
+    return copy
+
+
 def write_model(model: ir.Model, path: Path, *, max_inline_bytes: int = MAX_INLINE_BYTES) -> tuple[Path, ...]:
     """Write ``model`` to ``path``; the same model gives the same bytes, and nothing is left half-written.
 
     Args:
-        model: Plain ONNX; its weights may be mapped from the very file that is replaced.
+        model: Plain ONNX; its weights may be mapped from the very file that is replaced. Written is its
+            :func:`portable` form.
         path: The .onnx file; replaced if it exists.
         max_inline_bytes: With more bytes of weights, those lie in ``<path>.data``, aligned to be mapped.
 
@@ -39,6 +56,7 @@ def write_model(model: ir.Model, path: Path, *, max_inline_bytes: int = MAX_INLI
     path = Path(os.path.abspath(path))
     data = path.with_name(f"{path.name}.data")
     token = secrets.token_hex(4)
+    model = portable(model)
     staged: list[tuple[Path, Path]] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,16 @@ def test_one_file_holds_all(tmp_path: Path) -> None:
     assert path.read_bytes() == first
 
 
+def test_types_between_nodes_are_left_to_inference_where_it_knows_them(tmp_path: Path) -> None:
+    text = """<ir_version: 11, opset_import: ["" : 24, "other" : 1]>
+      g (float[N,64] x) => (float[N,64] y) <float[N,64] s, float[N,64] t> {
+      s = Neg(x) t = other.Op(s) y = Neg(t) }"""
+    write_model(ir.from_onnx_text(text), tmp_path / "m.onnx")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert [info.name for info in graph.value_info] == ["t"]
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
 def test_large_weights_lie_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     assert write_model(model(), path, max_inline_bytes=1000) == (path, tmp_path / "m.onnx.data")
