@@ -1,6 +1,7 @@
-"""Extents of pools with ceil_mode along symbolic dims.
+"""Extents of pools with ceil_mode or automatic pads along symbolic dims.
 
-The inference library leaves out a window that would start past the input only where the size is a number.
+The inference library leaves out a window that would start past the input only where the size is a number, and does
+not say what automatic pads give where it is none.
 """
 
 from __future__ import annotations
@@ -11,28 +12,29 @@ import onnx_ir as ir
 
 
 def correct_pool(ctx: Any, node: ir.Node) -> None:
-    """Set the spatial dims of a pool with ceil_mode; the library's rule ran before.
+    """Set the symbolic spatial dims of a pool with ceil_mode or automatic pads; the library's rule ran before.
 
     Source: ONNX MaxPool-22, "sliding windows that would start in the right padded region are ignored".
     """
     data, output = node.inputs[0] if node.inputs else None, node.outputs[0]
     kernel = node.attributes.get_ints("kernel_shape", ())
-    if not node.attributes.get_int("ceil_mode", 0) or data is None or data.shape is None:
+    auto, spatial = node.attributes.get_string("auto_pad", "NOTSET"), len(kernel)
+    automatic = auto in ("SAME_UPPER", "SAME_LOWER")
+    rounded_up = node.attributes.get_int("ceil_mode", 0) != 0
+    if not (automatic or rounded_up) or data is None or data.shape is None:
         return
-    spatial = len(kernel)
-    auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
-    if output.shape is None or len(data.shape) != spatial + 2 or auto_pad not in ("NOTSET", "VALID"):
+    if output.shape is None or len(data.shape) != spatial + 2:
         return
     strides = node.attributes.get_ints("strides", (1,) * spatial)
     dilations = node.attributes.get_ints("dilations", (1,) * spatial)
-    pads = (
-        node.attributes.get_ints("pads", (0,) * 2 * spatial) if auto_pad == "NOTSET" else (0,) * 2 * spatial
-    )
+    none = (0,) * 2 * spatial
+    pads = node.attributes.get_ints("pads", none) if auto == "NOTSET" else none
     dims: list[int | ir.SymbolicDim] = list(output.shape.dims)
     for i, window in enumerate(kernel):
         extent = data.shape[2 + i]
         if isinstance(extent, ir.SymbolicDim) and extent.value is not None:
-            reach = (window - 1) * dilations[i] + 1
+            # With automatic pads there are as many windows as starts within the input: a reach of 1 has just those.
+            reach = 1 if automatic else (window - 1) * dilations[i] + 1
             dims[2 + i] = ceil_extent(extent.value, reach, strides[i], pads[i], pads[spatial + i])
     for value in node.outputs:
         value.shape = ir.Shape(dims)

@@ -319,6 +319,19 @@ def _grid_sample(params: Params) -> str:
     return "\n".join(lines)
 
 
+def _pad_places(params: Params) -> str:
+    """Which element of a dim stands at place ``task`` of the padded dim, however far the pads reach."""
+    lines = ["n = get(sizes, 0)", f"p = task - {int(params['before'])}"]
+    if params["mode"] == "wrap":
+        return "\n".join([*lines, "put(y, task, p % n if n > 0 else i64(0))"])
+    lines += [
+        "period = most(2 * (n - 1), i64(1))",
+        "p = p % period",
+        "put(y, task, p if p < n else period - p)",
+    ]
+    return "\n".join(lines)
+
+
 def _weights(mode: str) -> list[str]:
     """Weight of each tap for the part ``t`` behind the first one; cubic convolution with a = -0.75 (Keys 1981)."""
     if mode == "nearest":
@@ -356,6 +369,10 @@ KINDS: dict[str, Kind] = {
     "grid_sample": Kind(
         (("y", 3, ""),), (("x", 5, ""), ("grid", 3, "")), 0, _grid_sample, ("align",), (), ("rank",),
         (("mode", ("nearest", "linear", "cubic")), ("padding", ("zeros", "border", "reflection"))),
+    ),
+    "pad_places": Kind(
+        (("y", 1, "int64"),), (("sizes", 1, "int64"),), 1, _pad_places, (), (), ("before",),
+        (("mode", ("reflect", "wrap")),), floating=False,
     ),
     "resize_taps": Kind(
         (("y", 2, ""), ("z", 2, "int64")), (("sizes", 1, "int64"),), 2, resize_taps, ("exclude_outside",), (),

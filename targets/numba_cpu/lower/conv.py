@@ -25,6 +25,7 @@ from accelc.targets.numba_cpu.lower.products import (
     scaled_sum,
     unit_dims,
 )
+from accelc.targets.numba_cpu.lower.same_pads import padded_input
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.lower.winograd import choose_filtering
 from accelc.targets.numba_cpu.program import Value
@@ -54,6 +55,7 @@ def conv(ctx: LowerContext, op: Op) -> Refusal | None:
     rank = len(x.dims) - 2
     if not 1 <= rank <= MAX_SPATIAL:
         return Refusal(f"Conv with {rank} spatial dims: kernels take 1 to {MAX_SPATIAL}")
+    op, x = padded_input(ctx, op, x, shape[2:], 0.0)
     window = _window(op, x, shape[2:])
     if isinstance(window, Refusal):
         return window

@@ -14,7 +14,7 @@ from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.elementwise import output_order, scalar_of
 from accelc.targets.numba_cpu.lower.shape_ops import emit_fill
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
-from accelc.targets.numba_cpu.program import Dims, Value, View
+from accelc.targets.numba_cpu.program import Dims, SymbolCall, Value, View
 
 TABLE = LoweringTable()
 Dim = int | str
@@ -246,7 +246,7 @@ def gather_elements(ctx: LowerContext, op: Op) -> Refusal | None:
 def pad(ctx: LowerContext, op: Op) -> Refusal | None:
     """Constant, edge, reflect or wrap padding, as copies of slices; negative pads cut.
 
-    Refuses: pads that are not known before running; reflecting pads as large as the dim.
+    Refuses: pads that are not known before running.
     Source: https://onnx.ai/onnx/operators/onnx__Pad.html
     """
     x = op.inputs[0]
@@ -305,9 +305,15 @@ def _pad_mirrored(
         extent, low, high = value.dims[axis], before[axis], after[axis]
         if mode not in ("edge", "reflect", "wrap"):
             return Refusal(f"padding mode {mode} has no kernel")
-        if mode != "edge" and (not isinstance(extent, int) or max(low, high) > extent - (mode == "reflect")):
-            return Refusal(f"{mode} padding by more than the dim has no kernel")
+        far = not isinstance(extent, int) or max(low, high) > extent - (mode == "reflect")
         dims: Dims = tuple(dim.add(old, low + high) if i == axis else old for i, old in enumerate(value.dims))
+        if mode != "edge" and far:
+            target = ctx.out(op, 0) if axis == padded[-1] else ctx.temp(value.dtype, dims)
+            refusal = emit_gather(ctx, value, _pad_places(ctx, extent, low, high, mode), target, axis)
+            if refusal is not None:
+                return refusal
+            value = target
+            continue
         order = output_order(ctx, value.dims, [value])
         target = ctx.out(op, 0, order) if axis == padded[-1] else ctx.temp(value.dtype, dims, order)
         emit_copy(ctx, value, sliced(ctx, target, axis, low, extent))
@@ -318,6 +324,15 @@ def _pad_mirrored(
                 emit_copy(ctx, source, sliced(ctx, target, axis, start, count))
         value = target
     return None
+
+
+def _pad_places(ctx: LowerContext, extent: Dim, low: int, high: int, mode: str) -> Value:
+    """Positions of the elements of a padded dim, for pads that may reach around it more than once."""
+    sizes, places = ctx.temp("int64", (1,)), ctx.temp("int64", (dim.add(extent, low + high),))
+    ctx.program.steps.append(SymbolCall((extent,), sizes.id))
+    params = {"kind": "pad_places", "dtype": "int64", "mode": mode, "before": low}
+    ctx.emit("irregular", params, [sizes], [places])
+    return places
 
 
 def _mirror(ctx: LowerContext, value: Value, axis: int, count: int, mode: str, front: bool) -> Value:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.kernels.expr import Expr, ExprBuilder
 from accelc.targets.numba_cpu.kernels.text import FLOATS, VECTOR_FLOATS
@@ -12,6 +14,8 @@ from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.elementwise import arranged, emit_map, map_operands
 from accelc.targets.numba_cpu.lower.fusing import finish, materialised, with_epilogue
 from accelc.targets.numba_cpu.lower.narrow import NARROW, also_narrow, in_dtype, is_narrow
+from accelc.targets.numba_cpu.lower.same_pads import padded_input
+from accelc.targets.numba_cpu.lower.shape_ops import emit_fill
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.lower.vision import max_pool_indices
 from accelc.targets.numba_cpu.program import Value, View
@@ -43,10 +47,11 @@ def window_of(op: Op, x: Value) -> Window | Refusal:
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         both: list[tuple[int, int]] = []
         for i in range(rank):
-            size, out = x.dims[2 + i], op.outputs[0].dims[2 + i]
-            if not isinstance(size, int) or not isinstance(out, int):
-                return Refusal(f"auto_pad={auto} needs static spatial dims")
-            total = max(0, (out - 1) * strides[i] + (extents[i] - 1) * dilations[i] + 1 - size)
+            size, reach = x.dims[2 + i], (extents[i] - 1) * dilations[i] + 1
+            if not isinstance(size, int) and strides[i] != 1:
+                return Refusal(f"{op.op_type} with auto_pad={auto} needs static spatial dims")
+            steps = (-(-size // strides[i]) - 1) * strides[i] if isinstance(size, int) else 0
+            total = max(0, steps + reach - size) if isinstance(size, int) else reach - 1
             small, large = total // 2, total - total // 2
             both.append((small, large) if auto == "SAME_UPPER" else (large, small))
         pads = (*(low for low, _ in both), *(high for _, high in both))
@@ -91,14 +96,41 @@ def _pool(ctx: LowerContext, op: Op, kind: str, *, count_pads: bool = False, p: 
     x = materialised(ctx, op)
     if x.dtype == "bool" or (kind != "max" and x.dtype not in FLOATS):
         return Refusal(f"{op.op_type} of {x.dtype} has no kernel")
-    window = window_of(op, x)
+    kernel = [int(k) for k in op.attrs.get("kernel_shape", ())]
+    plain, wide = padded_input(ctx, op, x, kernel, _lowest(x.dtype) if kind == "max" else 0)
+    window = window_of(plain, wide)
     if isinstance(window, Refusal):
         return window
     order = channels_last(len(x.dims))
     output = with_epilogue(ctx, op, x.dtype, order)
-    emit_pool(ctx, kind, arranged(ctx, x, order), window, output, count_pads=count_pads, p=p)
+    uncounted = kind == "average" and wide is not x and not count_pads
+    result = ctx.temp(x.dtype, output.dims, order) if uncounted else output
+    counted = count_pads or uncounted
+    emit_pool(ctx, kind, arranged(ctx, wide, order), window, result, count_pads=counted, p=p)
+    if uncounted:
+        _without_pads(ctx, op, x, result, output)
     finish(ctx, op, output)
     return None
+
+
+def _without_pads(ctx: LowerContext, op: Op, x: Value, mean: Value, output: Value) -> None:
+    """``mean`` over whole windows, divided by which share of each window is no pad: the mean of ones within zeros."""
+    order = channels_last(len(x.dims))
+    ones = ctx.temp(x.dtype, (1, 1, *x.dims[2:]), order)
+    emit_fill(ctx, ones, 1.0)
+    plain, wide = padded_input(ctx, op, ones, [int(k) for k in op.attrs["kernel_shape"]], 0.0)
+    window = window_of(plain, wide)
+    assert isinstance(window, Window)  # it was for x
+    share = ctx.temp(x.dtype, (1, 1, *output.dims[2:]), order)
+    emit_pool(ctx, "average", wide, window, share, count_pads=True)
+    builder = ExprBuilder()
+    quotient = builder.add(x.dtype, "div", builder.operand(0, x.dtype), builder.operand(1, x.dtype))
+    emit_map(ctx, builder.build(quotient), map_operands(ctx, output.dims, order, [mean, share]), output)
+
+
+def _lowest(dtype: str) -> float | int:
+    """What no element is below."""
+    return -np.inf if dtype in FLOATS else int(np.iinfo(dtype).min)
 
 
 @TABLE.op("MaxPool", fuses=True)

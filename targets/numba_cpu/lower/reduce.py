@@ -94,7 +94,9 @@ def reduce_over(ctx: LowerContext, op: Op, kind: str, axes: tuple[int, ...]) -> 
     expr, operands = prologue_of(op)
     if expr.dtype not in POINTERS or (expr.dtype == "bool" and kind not in ("max", "min")):
         return Refusal(f"reduction of {expr.dtype} has no kernel")
-    if expr.dtype not in FLOATS and kind in ("l2", "logsum", "logsumexp"):
+    if expr.dtype not in FLOATS and kind == "l2":
+        return _integer_norm(ctx, op, expr, operands, axes)
+    if expr.dtype not in FLOATS and kind in ("logsum", "logsumexp"):
         return Refusal(f"{op.op_type} of {expr.dtype} has no kernel")
     output = with_epilogue(ctx, op, expr.dtype)
     if kind == "logsumexp":
@@ -102,6 +104,21 @@ def reduce_over(ctx: LowerContext, op: Op, kind: str, axes: tuple[int, ...]) -> 
     else:
         emit_reduce(ctx, kind, expr, operands, axes, output)
     finish(ctx, op, output)
+    return None
+
+
+def _integer_norm(
+    ctx: LowerContext, op: Op, expr: Expr, operands: tuple[Value, ...], axes: tuple[int, ...]
+) -> Refusal | None:
+    """ReduceL2 of integers: the root of their sum of squares, rounded towards zero."""
+    if op.epilogue is not None:
+        return Refusal("an epilogue after ReduceL2 of integers")
+    squares = ctx.temp(expr.dtype, op.outputs[0].dims)
+    emit_reduce(ctx, "sumsq", expr, operands, axes, squares)
+    builder = ExprBuilder()
+    wide = builder.add("float64", "cast", builder.operand(0, expr.dtype))
+    root = builder.add(expr.dtype, "cast", builder.add("float64", "sqrt", wide))
+    emit_expr(ctx, op, 0, builder.build(root), [squares])
     return None
 
 
