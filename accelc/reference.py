@@ -200,6 +200,28 @@ def evaluate_node(
     return [np.asarray(result) for result in results]
 
 
+def has_reference(domain: str, op_type: str) -> bool:
+    """Whether :func:`evaluate_node` knows the newest version of an op of the standard."""
+    if domain == "ai.onnx.ml":
+        from onnx.reference.ops.aionnxml import load_op
+    elif domain in ("", "ai.onnx.preview.training"):
+        from onnx.reference.ops import load_op
+    else:
+        return False
+    from onnx.defs import get_schema
+
+    schema: Any = get_schema(op_type, domain)  # stubs lack a part
+    if schema.has_function or schema.has_context_dependent_function:
+        return True
+    try:
+        load_op(domain, op_type, schema.since_version)
+    except (ValueError, NotImplementedError, ImportError):
+        return False
+    except Exception as error:  # errors of the library's own that share no base
+        return "Implementation" not in type(error).__name__
+    return True
+
+
 def _is_int(inputs: Sequence[np.ndarray | None]) -> bool:
     return len(inputs) == 2 and all(x is not None and x.dtype.kind in "iu" for x in inputs)
 

@@ -36,6 +36,8 @@ class TargetOptions:
         cache_dir: Folder of compiled kernels; None is the user's cache (``$ACCELC_CACHE_DIR`` moves it).
         vector_bits: SIMD width for CPU kernels; None picks the machine's widest.
         keep_functions: A target that emits a model leaves fused kernels in it, as calls of local functions.
+        mem_limit: Bytes that the arena of a call may take; None for no limit.
+        sanitize: Watch every step for writes outside its results and reads of dead memory (slow; for debugging).
         progress: Called with what is being worked on: (what, done, total).
     """
 
@@ -45,6 +47,8 @@ class TargetOptions:
     cache_dir: Path | None = None
     vector_bits: int | None = None
     keep_functions: bool = False
+    mem_limit: int | None = None
+    sanitize: bool = False
     progress: Callable[[str, int, int], None] | None = None
 
 
@@ -161,13 +165,23 @@ class Executable(ABC):
 
 @dataclass(frozen=True)
 class Support:
-    """One row of ``accelc ops --target T``."""
+    """One row of a target's tables, for ``accelc ops --target T``.
+
+    Args:
+        domain: The op's domain; empty for ONNX's own.
+        op: Its name.
+        since: First opset version that the row holds for.
+        dtypes: Dtypes it takes; empty if the table does not say.
+        note: One line for people.
+        way: How it runs: ``compiled``, ``emitted``, ``host``, or ``fallback`` for a slow reference.
+    """
 
     domain: str
     op: str
     since: int
     dtypes: tuple[str, ...]
     note: str = ""
+    way: str = "compiled"
 
 
 class Target(ABC):

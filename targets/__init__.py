@@ -35,6 +35,7 @@ REGISTRY = Registry[Target](
 )
 
 names = REGISTRY.names
+target_class = REGISTRY.load
 
 
 def resolve(name: str) -> Target:
@@ -43,4 +44,4 @@ def resolve(name: str) -> Target:
     Raises:
         UsageError: There is no such target, or it cannot be loaded.
     """
-    return REGISTRY.load(name)()
+    return target_class(name)()

@@ -25,7 +25,11 @@ def examine(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
     targets = [target_facts(name) for name in names()]
     cache = _cache_facts(cache_dir)
     found = versions()
-    code = EXIT_OK if all(t["works"] for t in targets) and "problem" not in cache else EXIT_UNSUPPORTED
+    code = (
+        EXIT_OK
+        if all(t["works"] or t["missing"] for t in targets) and "problem" not in cache
+        else EXIT_UNSUPPORTED
+    )
     if as_json:
         machine = {"cpu": cpu_name(), "cpus": usable_cpus(), "free_memory_bytes": free_memory_bytes()}
         emit_json({"versions": found, "machine": machine, "cache": cache, "targets": targets}, code)
@@ -38,10 +42,18 @@ def examine(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
     ]
     for facts in targets:
         machine_text = "\n".join(f"{key}: {value}" for key, value in facts["machine"].items())
-        pairs.append((f"target {facts['name']}", machine_text if facts["works"] else facts["summary"]))
+        pairs.append((f"target {facts['name']}", machine_text if facts["works"] else _problem_text(facts)))
     print(rows(pairs, indent=0))
-    print("\neverything works" if code == EXIT_OK else "\nsomething does not work here: see above")
+    print(
+        "\neverything that is installed works"
+        if code == EXIT_OK
+        else "\nsomething does not work here: see above"
+    )
     raise typer.Exit(code)
+
+
+def _problem_text(facts: dict[str, Any]) -> str:
+    return "\n".join(filter(None, (facts["problem"], facts["fix"])))
 
 
 def _cache_facts(cache_dir: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``accelc ops``: which ops a target has kernels for."""
+"""``accelc ops``: how a target runs each op of the standard."""
 
 from __future__ import annotations
 
@@ -12,15 +12,26 @@ app = opt.verb()
 
 @app.command()
 def list_ops(target: opt.TargetName = "cpu", as_json: opt.Json = False) -> None:
-    """List the ops that a target lowers; others run on a slow reference, or are an error with --strict."""
+    """List the ops of the standard, and how a target runs each; those that are not supported are listed too."""
+    from accelc.support import WAYS, counts, support_matrix
     from accelc.targets import resolve
 
-    support = sorted(resolve(target).ops(), key=lambda row: (row.domain, row.op, row.since))
+    rows = support_matrix(resolve(target))
     if as_json:
-        emit_json({"target": target, "ops": [asdict(row) for row in support]})
+        emit_json({"target": target, "counts": counts(rows), "ops": [asdict(row) for row in rows]})
         return
+    typed = any(row.dtypes for row in rows)
     lines = [
-        (f"{r.domain}::{r.op}" if r.domain else r.op, r.since, " ".join(r.dtypes), r.note) for r in support
+        (
+            row.name,
+            WAYS[row.way],
+            ", ".join(map(str, row.since)),
+            row.newest or "",
+            *((" ".join(row.dtypes),) if typed else ()),
+            row.note,
+        )
+        for row in rows
     ]
-    print(table(("op", "since", "dtypes", "note"), lines, right=(1,)))
-    print(f"\n{len(support)} ops")
+    header = ("op", "how it runs", "since", "newest", *(("dtypes",) if typed else ()), "")
+    print(table(header, lines, right=(2, 3)))
+    print(f"\n{len(rows)} ops: {', '.join(f'{n} {WAYS[way]}' for way, n in counts(rows).items())}")

@@ -66,6 +66,16 @@ def known_domains() -> Mapping[str, int]:
 
 
 @functools.cache
+def newest_ops() -> Mapping[tuple[str, str], int]:
+    """Newest version of every op of the standard by (domain, op); deprecated ones are left out."""
+    return {
+        (schema.domain, schema.name): schema.since_version
+        for schema in onnx.defs.get_all_schemas()
+        if not schema.deprecated
+    }
+
+
+@functools.cache
 def _is_op_name(domain: str, op_type: str) -> bool:
     return onnx.defs.has(op_type, domain)
 

@@ -75,23 +75,15 @@ class Xla(Target):
     def ops(self) -> Sequence[Support]:
         """Ops with a lowering, those of control flow included."""
         runtime.prepare()
+        from accelc.targets.host_ops.support import host_support
         from accelc.targets.jax_xla.control import LOWERINGS
         from accelc.targets.jax_xla.tables import table
 
-        found = [Support(domain, op, since, ()) for domain, op, since in table()]
-        known = {(row.domain, row.op) for row in found}
-        found += [Support("", op, 1, (), "known while tracing") for op in ("Shape", "Size")]
-        found += [
-            Support("", op, 1, (), "as lax control flow, or bodies compiled in turn") for op in LOWERINGS
-        ]
-        from accelc.targets.host_ops import HOST_OPS
-
-        found += [
-            Support(domain, op, 1, (), "on the host in NumPy")
-            for domain, op in HOST_OPS
-            if (domain, op) not in known
-        ]
-        return sorted(set(found), key=lambda row: (row.domain, row.op, row.since))
+        rows = [Support(domain, op, since, ()) for domain, op, since in table()]
+        rows += [Support("", op, 1, (), "known while tracing") for op in ("Constant", "Shape", "Size")]
+        control = "as lax control flow, or its bodies compiled in turn"
+        rows += [Support("", op, 1, (), control) for op in LOWERINGS]
+        return [*rows, *host_support({(row.domain, row.op) for row in rows})]
 
     def doctor(self) -> Mapping[str, str]:
         """Versions and devices."""

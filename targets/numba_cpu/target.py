@@ -84,10 +84,15 @@ class NumbaCpu(Target):
         return memory_map(program, plan_regions(program, isa, dims, max(1, int(threads))), dims)
 
     def ops(self) -> Sequence[Support]:
-        """Ops with a kernel."""
+        """Ops with a kernel, those whose bodies are compiled, and those that run on the host."""
+        from accelc.targets.host_ops.support import host_support
+        from accelc.targets.numba_cpu.body_run import OPS
         from accelc.targets.numba_cpu.lower.tables import table
 
-        return [Support(domain, op, since, ()) for domain, op, since in table()]
+        rows = [Support(domain, op, since, ()) for domain, op, since in table()]
+        rows += [Support("", op, 1, (), "its bodies are compiled") for op in OPS]
+        rows += [Support("", op, 1, (), "known before running") for op in ("Constant", "Shape", "Size")]
+        return [*rows, *host_support({(row.domain, row.op) for row in rows})]
 
     def doctor(self) -> Mapping[str, str]:
         """The CPU as kernels see it."""

@@ -15,6 +15,7 @@ from accelc.errors import CallError, UnsupportedError
 from accelc.ir.cost import weight_bytes
 from accelc.ir.inline import inline_all
 from accelc.ir.runnable import make_runnable
+from accelc.ir.schemas import newest_ops
 from accelc.ir.shapes import dims_of
 from accelc.pipeline import Pipeline
 from accelc.reference import captured_values, evaluate_node
@@ -56,13 +57,10 @@ class OnnxModel(Target):
         return OnnxExecutable(model, kernels=sum(1 for _ in model.graph))
 
     def ops(self) -> Sequence[Support]:
-        """Every op passes through; listed are those of the standard domain."""
-        import onnx
-
-        newest = {s.name: s for s in onnx.defs.get_all_schemas() if s.domain == "" and not s.deprecated}
-        note = "emitted as it is"
+        """Every op of the standard passes through."""
         return [
-            Support("", name, schema.since_version, ("any",), note) for name, schema in sorted(newest.items())
+            Support(domain, op, since, ("any",), way="emitted")
+            for (domain, op), since in newest_ops().items()
         ]
 
     def doctor(self) -> Mapping[str, str]:
