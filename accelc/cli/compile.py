@@ -24,7 +24,8 @@ def compile_model(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The ONNX model.")],
     *,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder; MODEL.accel here by default.")
+        Path | None,
+        typer.Option("-o", "--output", help="Folder; MODEL.accel by default. Target onnx: or FILE.onnx."),
     ] = None,
     compiling: Compiling,
     verify: Annotated[str, typer.Option("--verify", help="Input sets to verify on, or off.")] = "1",
@@ -49,7 +50,6 @@ def compile_model(
     """Compile a model, verify it against onnxruntime, and save it as a folder."""
     from dataclasses import replace
 
-    from accelc.artifact import check_free
     from accelc.driver import run_request
 
     request = compiling.request(
@@ -65,7 +65,7 @@ def compile_model(
         time_limit=time_limit,
     )
     folder = output if output is not None else Path(f"{model.stem}.accel")
-    check_free(folder)  # before minutes of work, not after
+    _check_output(folder, model, compiling.target)  # before minutes of work, not after
     with progress(not as_json and not print_ir_after) as show:
         request = replace(request, progress=show)
         exe = run_request(request)
@@ -73,6 +73,23 @@ def compile_model(
         if report is not None:
             _write_report(report, exe, request, feeding)
     _print_result(exe, model, folder, written, report, timing, as_json)
+
+
+def _check_output(output: Path, model: Path, target: str) -> None:
+    """Check that the result can be written: a folder, or one file of a target that emits a model.
+
+    Raises:
+        UsageError: Something is in the way, the model itself for one.
+    """
+    from accelc.artifact import check_free
+    from accelc.driver import resolve_target
+    from accelc.errors import UsageError
+    from accelc.model_file import is_model_file
+
+    if not (resolve_target(target).emits and is_model_file(output)):
+        check_free(output)
+    elif output.exists() and output.samefile(model):
+        raise UsageError(f"{output} is the model itself", fix="choose another file with -o")
 
 
 def _emit_to_stderr(name: str, text: str) -> None:
@@ -106,6 +123,16 @@ def _write_report(path: Path, exe: Executable, request: Request, feeding: Feedin
     write_report(path, text)
 
 
+def _files(written: Path) -> dict[str, int]:
+    """Bytes of what was written, by name: the files of a folder, or a model file and its weights beside it."""
+    if written.is_file():
+        both = (written, written.with_name(f"{written.name}.data"))
+        return {path.name: path.stat().st_size for path in both if path.exists()}
+    return {
+        p.relative_to(written).as_posix(): p.stat().st_size for p in sorted(written.rglob("*")) if p.is_file()
+    }
+
+
 def _print_result(
     exe: Executable,
     model: Path,
@@ -118,9 +145,7 @@ def _print_result(
     from accelc.cli.summary_text import summary_text, timing_text
     from accelc.summary import trace_json
 
-    files = {
-        p.relative_to(written).as_posix(): p.stat().st_size for p in sorted(written.rglob("*")) if p.is_file()
-    }
+    files = _files(written)
     if as_json:
         content: dict[str, Any] = {"output": str(folder), "files": files, **exe.summary}
         if report is not None:
