@@ -15,7 +15,7 @@ from accelc.errors import AccelcError, ArtifactError, FallbackError, LimitError,
 from accelc.ir.pass_base import Limits, PassContext, count_nodes
 from accelc.pipeline import Checks, Pipeline, Step, resolved, run_passes, step_names
 from accelc.reference import Source, evaluate_node
-from accelc.request import Progress, Request
+from accelc.request import Progress, Request, parse_bytes
 from accelc.specialise import SpecialisingExecutable, steering_inputs
 from accelc.summary import describe_result, manifest_facts, model_facts
 from accelc.target import CompileInfo, Executable, Target, TargetOptions, Verification
@@ -38,6 +38,8 @@ def compile(
     cache_dir: str | Path | None = None,
     vector_bits: int | None = None,
     keep_functions: bool = False,
+    mem_limit: int | str | None = None,
+    sanitize: bool = False,
     allow_links: str | Path | None = None,
     limits: Limits | None = None,
     data: Any = None,
@@ -54,19 +56,22 @@ def compile(
 
     Args:
         model: Path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or ONNX text.
-        target: Name (``cpu``, ``onnx``, ...) or a target.
+        target: Name (``cpu``, ``xla``, ``gpu``, ``tpu``, ``onnx``, ...) or a target.
         level: 0 to 3: how much to optimise.
         pipeline: The passes, instead of the level's.
         passes: Text as of ``--passes`` (``"a,b"``, ``"-c"``, ``"+d"``) or the passes themselves.
         dims: Sizes of symbolic dims, ``{"batch": 1}``.
         shapes: Shapes of inputs, ``{"x": (1, 3, 224, 224)}``.
         threads: Threads of one call.
-        precision: ``f32``, ``bf16`` or ``f16``.
+        precision: ``f32``, ``tf32``, ``bf16`` or ``f16``, where the target has it.
         verify: Number of input sets to compare with onnxruntime on; False or 0 for none.
         strict: An op without a kernel is an error.
         cache_dir: Folder of compiled kernels; ``$ACCELC_CACHE_DIR`` or the user's cache by default.
         vector_bits: SIMD width for CPU kernels; the machine's widest by default.
         keep_functions: Target ``onnx`` leaves fused kernels in the model, as calls of local functions.
+        mem_limit: Bytes that the arena of a call may take (``"80MB"``): cheap values are computed again instead of
+            kept.
+        sanitize: Watch every step for writes outside its results and reads of dead memory (slow; for debugging).
         allow_links: External data may be links into this folder.
         limits: Bounds on what the model may make the compiler do.
         data: Inputs to verify on: a dict from name to array, or a list of such.
@@ -100,6 +105,8 @@ def compile(
         cache_dir=Path(cache_dir) if cache_dir is not None else None,
         vector_bits=vector_bits,
         keep_functions=keep_functions,
+        mem_limit=None if mem_limit is None else parse_bytes(mem_limit),
+        sanitize=sanitize,
         allow_links=Path(allow_links) if allow_links is not None else None,
         limits=limits if limits is not None else Limits(),
         data=data,
@@ -301,6 +308,7 @@ def load(
     *,
     threads: int = 1,
     cache_dir: str | Path | None = None,
+    sanitize: bool = False,
     progress: Progress | None = None,
 ) -> Executable:
     """Load an artifact that ``Executable.save`` or ``accelc compile`` wrote.
@@ -316,7 +324,8 @@ def load(
         raise ArtifactError(
             f"the artifact {folder} needs another target", why=error.what, fix="install what provides it"
         ) from error
-    options = TargetOptions(threads, cache_dir=Path(cache_dir) if cache_dir else None, progress=progress)
+    folder_of_kernels = Path(cache_dir) if cache_dir else None
+    options = TargetOptions(threads, cache_dir=folder_of_kernels, sanitize=sanitize, progress=progress)
     exe = target.load(folder, manifest, options)
     exe.info = CompileInfo(
         str(manifest["model"]["name"]),

@@ -23,11 +23,18 @@ PassFrom = Annotated[list[str] | None, typer.Option("--pass-from", help="FILE.py
 Dims = Annotated[list[str] | None, typer.Option("--dim", help="Size of a symbolic dim, as N=1.")]
 Shapes = Annotated[list[str] | None, typer.Option("--shape", help="Shape of an input, as x=1,3,224,224.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of one call.")]
-Precision = Annotated[str, typer.Option("--precision", help="f32, bf16 or f16.")]
+Precision = Annotated[str, typer.Option("--precision", help="f32, tf32, bf16 or f16.")]
 CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of compiled kernels.")]
 VectorBits = Annotated[int | None, typer.Option("--vector-bits", help="SIMD width of CPU kernels.")]
 KeepFunctions = Annotated[
     bool, typer.Option("--keep-functions", help="Target onnx: leave fused kernels, as local functions.")
+]
+MemLimit = Annotated[
+    str | None,
+    typer.Option("--mem-limit", help="Most memory of a call's arena, as 80MB: cheap values are recomputed."),
+]
+Sanitize = Annotated[
+    bool, typer.Option("--sanitize", help="Target cpu: watch every step's reads and writes (slow).")
 ]
 AllowLinks = Annotated[
     Path | None, typer.Option("--allow-links", help="External data may be links into this folder.")
