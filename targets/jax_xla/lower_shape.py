@@ -14,7 +14,6 @@ import numpy as np
 import onnx_ir as ir
 from jax import lax
 
-from accelc.ir.attributes import constant_array
 from accelc.targets.jax_xla.context import Ctx
 from accelc.targets.jax_xla.static_values import Dim, axes_of, axis_of, dims_of, given, is_known, product
 from accelc.targets.jax_xla.table import LoweringTable
@@ -46,12 +45,6 @@ def size(ctx: Ctx, x: Array) -> np.ndarray:
 def identity(ctx: Ctx, x: Array) -> Array:
     """The tensor itself."""
     return x
-
-
-@TABLE.op("Constant")
-def constant(ctx: Ctx) -> np.ndarray | None:
-    """The tensor of the node's attribute, static; sparse ones are made dense before."""
-    return constant_array(ctx.node)
 
 
 def _target_dims(x: Array, target: list[Dim], allowzero: int) -> list[Dim]:
