@@ -31,7 +31,7 @@ class TargetOptions:
 
     Args:
         threads: Threads that one call may use.
-        precision: ``f32`` (``bf16`` and ``f16`` where the target has them).
+        precision: ``f32`` (``tf32``, ``bf16`` and ``f16`` where the target has them).
         strict: An op without a kernel is an error (FallbackError) instead of a listed fallback.
         cache_dir: Folder of compiled kernels; None is the user's cache (``$ACCELC_CACHE_DIR`` moves it).
         vector_bits: SIMD width for CPU kernels; None picks the machine's widest.
@@ -53,12 +53,30 @@ class TargetOptions:
 
 
 @dataclass(frozen=True)
+class MemoryCost:
+    """What a memory limit costs.
+
+    Args:
+        limit_bytes: The limit.
+        unlimited_bytes: The arena without it.
+        recomputed_calls: Kernel calls that it adds.
+        recomputed_flops: Operations that it adds.
+    """
+
+    limit_bytes: int
+    unlimited_bytes: int
+    recomputed_calls: int = 0
+    recomputed_flops: int = 0
+
+
+@dataclass(frozen=True)
 class MemorySummary:
-    """Memory of one call, in bytes."""
+    """Memory of one call, in bytes; ``limit`` is what ``mem_limit`` cost, if one was given."""
 
     peak_bytes: int
     lower_bound_bytes: int
     weight_bytes: int
+    limit: MemoryCost | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ TOLERANCES = {"f32": 2e-5, "tf32": 4 * 2.0**-10, "f16": 4 * 2.0**-10, "bf16": 4 
 """Error allowed to each precision, as a share of max|output|: a few of its rounding steps."""
 MOST_REFUSALS = 200
 """Nodes found not to be compilable one after the other; past this many the model is refused."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A program, and what is said of it."""
+
+    runner: ProgramRunner
+    refused: dict[ir.Node, str]
+    fallbacks: tuple[str, ...]
+    facts: dict[str, Any]
 
 
 class XlaExecutable(Executable):
@@ -67,9 +78,8 @@ class XlaExecutable(Executable):
             str(value.name) for value in self.given if isinstance(value.type, ir.OptionalType)
         )
         self.weights = Weights(Constants(), settings.device)
-        self.refused: dict[ir.Node, str] = dict(refused or {})
         self._lock = threading.RLock()
-        self.runner = self._plan(self.refused)
+        self._adopt(self._plan(dict(refused or {})))
         if ahead:
             with jax.enable_x64(True), jax.default_device(settings.device):
                 self.compile_ahead()
@@ -80,7 +90,7 @@ class XlaExecutable(Executable):
         return tuple(v for v in self.given if not is_host_value(v) and _static_spec(v) is None)
 
     # ------------------------------------------------------------------ planning
-    def _plan(self, refused: Mapping[ir.Node, str]) -> ProgramRunner:
+    def _plan(self, refused: dict[ir.Node, str]) -> _Plan:
         """The program with ``refused`` nodes on the host."""
         partitioner = Partitioner(
             self.settings.table, self.plain.opset_imports, refused, self.weights.constants
@@ -99,9 +109,26 @@ class XlaExecutable(Executable):
                 where=[f"node {line}" for line in listed[:20]],
                 fix="compile without --strict to run them on the reference",
             )
-        self.fallbacks = tuple(listed)
-        self.summary = _facts(program, self.settings)
-        return ProgramRunner(program, self.weights, self.settings)
+        runner = ProgramRunner(program, self.weights, self.settings)
+        return _Plan(runner, refused, tuple(listed), _facts(program, self.settings))
+
+    def _adopt(self, plan: _Plan) -> None:
+        """Run by another plan from now on; the summary, if there is one already, says so."""
+        self.plan = plan
+        self.fallbacks = plan.fallbacks
+        told = dict(self.summary) if "target_facts" in getattr(self, "summary", {}) else None
+        news = {"target_facts": plan.facts, "fallbacks": list(plan.fallbacks)}
+        self.summary = plan.facts if told is None else {**told, **news}
+
+    @property
+    def runner(self) -> ProgramRunner:
+        """What runs the program."""
+        return self.plan.runner
+
+    @property
+    def refused(self) -> Mapping[ir.Node, str]:
+        """Nodes that turned out not to be compilable, with the reason."""
+        return self.plan.refused
 
     def compile_ahead(self) -> None:
         """Compile the first step now if the shapes of the inputs are known, which finds what XLA cannot hold."""
@@ -128,8 +155,7 @@ class XlaExecutable(Executable):
                     why=refusal.why,
                 ) from refusal
             refused = {**self.refused, refusal.node: refusal.why}
-            self.runner = self._plan(refused)
-            self.refused = refused
+            self._adopt(self._plan(refused))
 
     # ------------------------------------------------------------------ calling
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray]:
@@ -139,7 +165,7 @@ class XlaExecutable(Executable):
         return results if output_names is None else selected(self.outputs, results, output_names)
 
     def _run(self, given: Sequence[Any]) -> list[Any]:
-        before, runner = self.refused, self.runner
+        before = self.plan
         with jax.enable_x64(True), jax.default_device(self.settings.device):
             while True:
                 try:
@@ -148,10 +174,10 @@ class XlaExecutable(Executable):
                     self._refuse(refusal)
                 except HostFailure as failure:
                     why = self.refused.get(failure.node)
-                    if why is None or failure.node in before:
+                    if why is None or failure.node in before.refused:
                         raise
                     with self._lock:  # these inputs are at fault, not the lowering
-                        self.refused, self.runner = before, runner
+                        self._adopt(before)
                     raise UnsupportedError(
                         "the model cannot be computed on these inputs",
                         where=f"node {name_of(failure.node)}",
