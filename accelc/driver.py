@@ -202,6 +202,11 @@ def run_request(request: Request, *, raise_on_mismatch: bool = True) -> Executab
     request.check()
     clock = _Clock(request.time_limit)
     target = resolve_target(request.target)
+    if (request.mem_limit is not None or request.sanitize) and not target.plans_memory:
+        asked = "sanitize" if request.sanitize else "mem_limit"
+        raise UsageError(
+            f"target {target.name!r} plans no memory: {asked} means nothing there", fix="use target cpu"
+        )
     imported = import_model(request)
     before = imported.model.clone() if request.verify else None
     clock.stage("import")

@@ -113,6 +113,12 @@ class PassError(AccelcError):
     exit_code = EXIT_BUG
 
 
+class MemoryFaultError(AccelcError):
+    """``--sanitize``: a kernel wrote outside its results or read memory that holds no value: a bug in accelc."""
+
+    exit_code = EXIT_BUG
+
+
 class ArtifactError(AccelcError):
     """A saved artifact is truncated, edited, of another schema, or made for another CPU."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,28 @@ Progress = Callable[[str, int, int], None]
 """Told what is being worked on: (what, done, total); total is 0 where it is not known."""
 
 PRECISIONS = ("f32", "tf32", "bf16", "f16")
+
+
+_UNITS = {"": 1, "B": 1} | {
+    f"{prefix}{infix}B".upper(): base**power
+    for infix, base in (("", 1000), ("i", 1024))
+    for power, prefix in enumerate("KMGT", 1)
+}
+
+
+def parse_bytes(text: str | int) -> int:
+    """``"80MB"``, ``"1.5 GiB"`` or a number of bytes; KB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if isinstance(text, int):
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text, re.ASCII)
+    scale = None if found is None else _UNITS.get(found[2].upper())
+    if found is None or scale is None:
+        raise UsageError(f"cannot read the size {text!r}", fix="write bytes, or a unit: 80MB, 1.5GiB")
+    return int(float(found[1]) * scale)
 
 
 @dataclass(frozen=True)
@@ -36,6 +59,8 @@ class Request:
     cache_dir: Path | None = None
     vector_bits: int | None = None
     keep_functions: bool = False
+    mem_limit: int | None = None
+    sanitize: bool = False
     allow_links: Path | None = None
     limits: Limits = field(default_factory=Limits)
     data: Any = None
@@ -59,6 +84,8 @@ class Request:
                 raise UsageError(f"{name}={value} makes no sense", why=f"it must be at least {low}")
         if self.pipeline is not None and isinstance(self.passes, str):
             raise UsageError("both pipeline= and passes= say which passes to run", fix="give one of them")
+        if self.mem_limit is not None and self.mem_limit <= 0:
+            raise UsageError(f"mem_limit={self.mem_limit} makes no sense", why="it must be at least 1 byte")
         for dim, size in self.dims.items():
             if size < 0:
                 raise UsageError(f"dim {dim}={size} is negative")
@@ -83,6 +110,8 @@ class Request:
             cache_dir=self.cache_dir,
             vector_bits=self.vector_bits,
             keep_functions=self.keep_functions,
+            mem_limit=self.mem_limit,
+            sanitize=self.sanitize,
             progress=self.progress,
         )
 

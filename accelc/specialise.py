@@ -21,6 +21,7 @@ from accelc.frontend.finish import forget_invented_dims
 from accelc.inputs import model_inputs
 from accelc.ir.shapes import dims_of, infer
 from accelc.ir.walk import all_nodes, subgraphs_of
+from accelc.plan.memory_map import MemoryMap
 from accelc.target import Executable, MemorySummary, TensorSpec
 
 MAX_PROGRAMS = 8
@@ -209,6 +210,10 @@ class SpecialisingExecutable(Executable):
     def memory_plan(self) -> MemorySummary:
         """Memory of the program that ran last."""
         return self._last.memory_plan if self._last is not None else MemorySummary(0, 0, 0)
+
+    def memory_map(self) -> MemoryMap | None:
+        """The plan of the program that ran last."""
+        return self._last.memory_map() if self._last is not None else None
 
     def payload(self, folder: Path) -> dict[str, Any]:
         """The general program, which runs any values.

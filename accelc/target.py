@@ -207,6 +207,8 @@ class Target(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    plans_memory: ClassVar[bool] = False
+    """Whether it plans an arena: ``mem_limit`` and ``sanitize`` are for such targets."""
     emits: ClassVar[bool] = False
     """Whether executables hold an ``emitted`` model, which ``save`` can write as one .onnx file."""
 

@@ -61,7 +61,7 @@ def _options(group: type[Any]) -> list[inspect.Parameter]:
 
 @dataclass(frozen=True)
 class Compiling(Group):
-    """How to compile; what is loaded from an artifact reads ``threads`` and ``cache_dir`` alone."""
+    """How to compile; what is loaded from an artifact reads ``threads``, ``cache_dir`` and ``sanitize`` alone."""
 
     target: opt.TargetName = "cpu"
     level: opt.Level = 2
@@ -77,6 +77,8 @@ class Compiling(Group):
     cache_dir: opt.CacheDir = None
     vector_bits: opt.VectorBits = None
     keep_functions: opt.KeepFunctions = False
+    mem_limit: opt.MemLimit = None
+    sanitize: opt.Sanitize = False
 
     @property
     def dims(self) -> dict[str, int]:
@@ -95,7 +97,7 @@ class Compiling(Group):
         """
         from accelc.ir.pass_base import Limits
         from accelc.pipeline import Pipeline
-        from accelc.request import Request
+        from accelc.request import Request, parse_bytes
 
         if not model.is_file():
             opt.missing(model)
@@ -114,6 +116,7 @@ class Compiling(Group):
             for field in dataclasses.fields(self)
             if field.name in Request.__dataclass_fields__ and field.name != "passes"
         }
+        own["mem_limit"] = None if self.mem_limit is None else parse_bytes(self.mem_limit)
         shapes = opt.parse_shapes(self.shape)
         return Request(
             model=model, pipeline=pipeline, limits=limits, dims=self.dims, shapes=shapes, **own, **others
@@ -135,7 +138,13 @@ class Compiling(Group):
         from accelc import driver
 
         if opt.is_artifact(source):
-            return driver.load(source, threads=self.threads, cache_dir=self.cache_dir, progress=progress)
+            return driver.load(
+                source,
+                threads=self.threads,
+                cache_dir=self.cache_dir,
+                sanitize=self.sanitize,
+                progress=progress,
+            )
         if not source.exists():
             raise UsageError(f"there is no file {source}", fix="give an artifact or an .onnx file")
         return driver.run_request(self.request(source, verify=verify, progress=progress))

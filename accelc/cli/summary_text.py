@@ -23,6 +23,7 @@ def summary_text(summary: Mapping[str, Any], *, title: str, files: Mapping[str, 
         ("parameters", _parameters_text(summary)),
         ("FLOPs", _flops_text(summary)),
         ("peak memory", _memory_text(memory, free=bool(summary.get("flops_at")))),
+        ("memory limit", _limit_text(memory.get("limit"), summary.get("flops", 0))),
         ("verification", verification_text(summary["verification"])),
         ("fallbacks", _fallbacks_text(summary)),
         ("notes", "\n".join(summary.get("notes", ()))),
@@ -66,7 +67,18 @@ def _flops_text(summary: Mapping[str, Any]) -> str:
     return f"{count_text(summary.get('flops', 0))}{f'  ({shown})' if shown else ''}"
 
 
-def _memory_text(memory: Mapping[str, int], *, free: bool) -> str:
+def _limit_text(limit: Mapping[str, int] | None, flops: int) -> str:
+    if not limit:
+        return ""
+    text = f"{size_text(limit['limit_bytes'])}  (without it {size_text(limit['unlimited_bytes'])}"
+    if not limit["recomputed_calls"]:
+        return f"{text}, nothing is recomputed)"
+    share = f", {limit['recomputed_flops'] / flops:.2%} more" if flops else ""
+    added = f"{limit['recomputed_calls']} more kernel calls, {count_text(limit['recomputed_flops'])} FLOPs"
+    return f"{text}; costs {added}{share})"
+
+
+def _memory_text(memory: Mapping[str, Any], *, free: bool) -> str:
     peak = memory.get("peak_bytes", 0)
     if not peak:
         return "planned at the first call"

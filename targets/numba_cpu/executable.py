@@ -11,7 +11,7 @@ import numpy as np
 
 from accelc.errors import CallError
 from accelc.plan.memory_map import MemoryMap
-from accelc.target import Executable, MemorySummary, StepTime, TargetOptions, TensorSpec
+from accelc.target import Executable, MemoryCost, MemorySummary, StepTime, TargetOptions, TensorSpec
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernel_store import KernelStore
 from accelc.targets.numba_cpu.kernels.base import KernelSource
@@ -19,7 +19,7 @@ from accelc.targets.numba_cpu.kernels.registry import family
 from accelc.targets.numba_cpu.memory_map import memory_map
 from accelc.targets.numba_cpu.native_run import SOURCES, NativeRunner
 from accelc.targets.numba_cpu.program import Call, Dims, HostCall, Program, Value
-from accelc.targets.numba_cpu.runner import ProgramRunner
+from accelc.targets.numba_cpu.runner import Plan, ProgramRunner
 from accelc.targets.numba_cpu.tensors import numpy_dtype
 
 WINOGRAD_TOLERANCE = 1e-4
@@ -31,8 +31,16 @@ class CpuExecutable(Executable):
 
     target_name = "cpu"
 
-    def __init__(self, program: Program, isa: Isa, store: KernelStore, options: TargetOptions) -> None:
+    def __init__(
+        self,
+        program: Program,
+        isa: Isa,
+        store: KernelStore,
+        options: TargetOptions,
+        memory_cost: MemoryCost | None = None,
+    ) -> None:
         self.program = program
+        self.memory_cost = memory_cost
         self.isa = isa
         self.threads = max(1, options.threads)
         values = [program.values[i] for i in program.inputs]
@@ -54,7 +62,7 @@ class CpuExecutable(Executable):
         )
         functions = self._load_kernels(store)
         self._functions, self._native = functions, NativeRunner(store)
-        self._main = ProgramRunner(program, isa, functions, self._native, self.threads)
+        self._main = ProgramRunner(program, isa, functions, self._native, self.threads, _plan_type(options))
         arrays = {id(array): array.nbytes for each in programs for array in each.constants.values()}
         self._weight_bytes = sum(arrays.values())
         self._specs = [(spec.name, spec.dtype) for spec in self.inputs]
@@ -163,9 +171,9 @@ class CpuExecutable(Executable):
         if main.last is None and static and not self.program.steering:
             main.last = main.plan(tuple(spec.shape for spec in self.inputs))
         if main.last is None:
-            return MemorySummary(0, 0, self._weight_bytes)
+            return MemorySummary(0, 0, self._weight_bytes, self.memory_cost)
         plan = main.last.region.plan
-        return MemorySummary(plan.peak_bytes, plan.lower_bound_bytes, self._weight_bytes)
+        return MemorySummary(plan.peak_bytes, plan.lower_bound_bytes, self._weight_bytes, self.memory_cost)
 
     def memory_map(self) -> MemoryMap | None:
         """What lies where for the shapes planned last; see Executable.memory_map."""
@@ -178,6 +186,14 @@ class CpuExecutable(Executable):
         from accelc.targets.numba_cpu.saved import write
 
         return write(self, folder)
+
+
+def _plan_type(options: TargetOptions) -> type[Plan]:
+    if not options.sanitize:
+        return Plan
+    from accelc.targets.numba_cpu.sanitize import SanitizedPlan
+
+    return SanitizedPlan
 
 
 def _shape(value: Value) -> Dims | None:

@@ -1,16 +1,18 @@
-"""What is done to a lowered program before it is loaded: fewer copies, an order that needs less memory."""
+"""What is done to a lowered program before it is loaded: fewer copies, an order that needs less memory, a limit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from accelc.errors import CallError, UnsupportedError
+from accelc.errors import CallError, UnsupportedError, UsageError
 from accelc.ir.dims import Dim, symbols_in
+from accelc.target import MemoryCost
 from accelc.targets.numba_cpu.elide_copies import elide_copies
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory_map import plan_regions
 from accelc.targets.numba_cpu.program import Program, SymbolCall
 from accelc.targets.numba_cpu.regions import split
+from accelc.targets.numba_cpu.rematerialise import rematerialise
 from accelc.targets.numba_cpu.renumber import renumber
 from accelc.targets.numba_cpu.reorder import reorder
 
@@ -28,6 +30,31 @@ def improve(program: Program, isa: Isa, threads: int) -> None:
         elide_copies(each, isa, samples, threads)
         reorder(each, isa, samples, threads)
         renumber(each)
+
+
+def limit_memory(program: Program, isa: Isa, threads: int, limit_bytes: int) -> MemoryCost:
+    """Keep the arenas of a program and its bodies within a limit, in place.
+
+    Raises:
+        LimitError: The limit cannot be met.
+        UsageError: Sizes are not known before running, so nothing can be promised.
+    """
+    costs = []
+    for each in program.programs():
+        if any(symbols_in(dim) for dim in _dims(each)):
+            raise UsageError(
+                "a memory limit needs shapes that are known when compiling",
+                why=f"free are {', '.join(sorted({n for dim in _dims(each) for n in symbols_in(dim)})[:5])}",
+                fix="give each a size, as in --dim batch=1",
+            )
+        costs.append(rematerialise(each, isa, {}, threads, limit_bytes))
+        renumber(each)
+    return MemoryCost(
+        limit_bytes,
+        max(cost.unlimited_bytes for cost in costs),
+        sum(cost.recomputed_calls for cost in costs),
+        sum(cost.recomputed_flops for cost in costs),
+    )
 
 
 def sample_sizes(program: Program, isa: Isa, threads: int) -> list[dict[str, int]]:

@@ -17,13 +17,14 @@ class CallMemory:
     """Reused by later calls of the same shapes; two calls at once have one each.
 
     ``words`` is the descriptor block as a memoryview of int64, for the addresses of memory outside the arena;
-    ``steps_address`` and ``step_count`` are the step table.
+    ``steps_address`` and ``step_count`` are the step table. ``whole`` is the arena, with the guard zones around it
+    that were asked for.
     """
 
-    def __init__(self, region: BoundRegion) -> None:
-        self._arena = aligned_bytes(region.plan.peak_bytes)
+    def __init__(self, region: BoundRegion, guard_bytes: int = 0) -> None:
+        self.whole = aligned_bytes(region.plan.peak_bytes + 2 * guard_bytes)
         self._words = region.words.copy()
-        self._words[region.arena_words] += self._arena.ctypes.data
+        self._words[region.arena_words] += self.whole.ctypes.data + guard_bytes
         self._steps = region.steps.copy()
         self._steps[:, 1] = self._words.ctypes.data + _WORD * self._steps[:, 1]
         self.words = self._words.data

@@ -22,9 +22,13 @@ _MOST_ACCESSES = 64
 
 @dataclass(frozen=True)
 class RegionWork:
-    """A region's kernel calls for the scheduler: their numbers in the region, and sizes for each sample."""
+    """A region's kernel calls for the scheduler: their numbers in the region, and facts for each sample.
+
+    Buffer ``i`` of the works is the storage of root value ``roots[i]``.
+    """
 
     numbers: tuple[int, ...]
+    roots: tuple[int, ...]
     works: tuple[tuple[Work, ...], ...]
     sizes: tuple[tuple[int, ...], ...]
 
@@ -112,7 +116,7 @@ def region_work(
                 )
             )
         works.append(tuple(made))
-    return RegionWork(numbers, tuple(works), tuple(sizes))
+    return RegionWork(numbers, tuple(ids), tuple(works), tuple(sizes))
 
 
 def _takes_over(

@@ -42,11 +42,13 @@ class Plan:
 
     def __init__(
         self,
+        program: Program,
         region: BoundRegion,
         sources: Sequence[int],
         symbols: dict[str, int],
         shapes: Mapping[int, tuple[int, ...]],
     ) -> None:
+        self.program = program
         self.region = region
         self.sources = tuple(sources)
         self.symbols = symbols
@@ -68,13 +70,17 @@ class Plan:
             memory = self.free.pop()
         except IndexError:
             memory = CallMemory(self.region)
+        self.point(memory, arrays)
+        native.run(memory.steps_address, memory.step_count, self.region.threads)
+        self.free.append(memory)
+
+    def point(self, memory: CallMemory, arrays: list[Any]) -> None:
+        """Fill in the addresses of the arrays outside the arena."""
         words = memory.words
         for slot, places in self.pointers:
             base = address(arrays[slot])
             for index, offset in places:
                 words[index] = base + offset
-        native.run(memory.steps_address, memory.step_count, self.region.threads)
-        self.free.append(memory)
 
 
 class ProgramRunner:
@@ -86,13 +92,23 @@ class ProgramRunner:
         functions: Address of the kernel of each call, by the calls' ``id`` (they live as long as the program).
         native: Runs step tables.
         threads: Threads of one call.
+        plan_type: How planned regions run.
     """
 
     def __init__(
-        self, program: Program, isa: Isa, functions: Mapping[int, int], native: Native, threads: int
+        self,
+        program: Program,
+        isa: Isa,
+        functions: Mapping[int, int],
+        native: Native,
+        threads: int,
+        plan_type: type[Plan] = Plan,
     ) -> None:
         self.program = program
-        self.bodies = [ProgramRunner(body, isa, functions, native, threads) for body in program.bodies]
+        self.bodies = [
+            ProgramRunner(body, isa, functions, native, threads, plan_type) for body in program.bodies
+        ]
+        self._plan_type = plan_type
         self.plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self.regions = split(program)
         self.simple = len(self.regions) == 1 and isinstance(self.regions[0][1], list)
@@ -145,12 +161,15 @@ class ProgramRunner:
             first = next((n for n, (_, steps) in enumerate(self.regions) if isinstance(steps, list)), None)
             if first == 0:
                 return self._region_plan(0, symbols)
-            return Plan(self.binder.bind(0, [], symbols, self._external), (), symbols, {})
+            region = self.binder.bind(0, [], symbols, self._external)
+            return self._plan_type(self.program, region, (), symbols, {})
         with self._lock:
             if key not in self.plans:
                 region = self.binder.bind(0, self.regions[0][1], symbols, self._external)  # type: ignore[arg-type]
                 shapes = {i: self.binder.tensor(i, symbols).shape for i in self.program.outputs}
-                self.plans[key] = self.last = Plan(region, self.program.inputs, symbols, shapes)
+                self.plans[key] = self.last = self._plan_type(
+                    self.program, region, self.program.inputs, symbols, shapes
+                )
                 _trim(self.plans)
             return self.plans[key]
 
@@ -245,7 +264,8 @@ class ProgramRunner:
                 made = {storage.value for storage in region.made}
                 roots = [r for r in sources if r not in made and r not in region.filled]
                 used = {root for _, root, _ in region.dynamic_words}
-                plan = Plan(region, [root for root in roots if root in used], {}, {})
+                sources = [root for root in roots if root in used]
+                plan = self._plan_type(self.program, region, sources, {}, {})
                 plans[key] = self.last = plan
                 _trim(plans)
         return plan

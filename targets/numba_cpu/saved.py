@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ def write(exe: CpuExecutable, folder: Path) -> dict[str, Any]:
         "vector_bits": exe.isa.vector_bits,
         "threads": exe.threads,
         "weights": _weight_places(exe, places),
+        "memory_limit": asdict(exe.memory_cost) if exe.memory_cost is not None else None,
     }
 
 

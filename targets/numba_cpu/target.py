@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from accelc.errors import ArtifactError, FallbackError, UnsupportedError
 from accelc.plan.memory_map import MemoryMap
-from accelc.target import Executable, Support, Target, TargetOptions
+from accelc.target import Executable, MemoryCost, Support, Target, TargetOptions
 from accelc.targets.numba_cpu.isa import Isa
 
 
@@ -19,6 +19,7 @@ class NumbaCpu(Target):
 
     name: ClassVar[str] = "cpu"
     aliases: ClassVar[tuple[str, ...]] = ("numba_cpu",)
+    plans_memory: ClassVar[bool] = True
 
     def lower(self, model: ir.Model, options: TargetOptions) -> Executable:
         """Lower a model; see Target.lower.
@@ -28,7 +29,7 @@ class NumbaCpu(Target):
             LoweringError: A node can neither be compiled nor run on the reference.
         """
         from accelc.targets.numba_cpu.executable import CpuExecutable
-        from accelc.targets.numba_cpu.improve import improve
+        from accelc.targets.numba_cpu.improve import improve, limit_memory
         from accelc.targets.numba_cpu.kernel_store import KernelStore
         from accelc.targets.numba_cpu.lower.graph import lower_graph
         from accelc.targets.numba_cpu.lower.tables import table
@@ -45,9 +46,13 @@ class NumbaCpu(Target):
                 where=[f"node {name} ({op}): {reason}" for name, op, reason in lowered.fallbacks[:20]],
                 fix="compile without --strict to run them on the reference",
             )
-        improve(lowered.program, isa, max(1, options.threads))
+        threads = max(1, options.threads)
+        improve(lowered.program, isa, threads)
+        cost = None
+        if options.mem_limit is not None:
+            cost = limit_memory(lowered.program, isa, threads, options.mem_limit)
         store = KernelStore(options.cache_dir, isa, options.progress)
-        return CpuExecutable(lowered.program, isa, store, options)
+        return CpuExecutable(lowered.program, isa, store, options, cost)
 
     def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> Executable:
         """Load an artifact; kernels that this machine's cache lacks are compiled again."""
@@ -67,7 +72,7 @@ class NumbaCpu(Target):
             )
         program = read(folder)
         store = KernelStore(options.cache_dir, isa, options.progress)
-        return CpuExecutable(program, isa, store, options)
+        return CpuExecutable(program, isa, store, options, _cost(payload.get("memory_limit")))
 
     def plan_memory(
         self, folder: Path, manifest: Mapping[str, Any], dims: Mapping[str, int]
@@ -98,3 +103,17 @@ class NumbaCpu(Target):
         """The CPU as kernels see it."""
         isa = Isa.host()
         return {"cpu": isa.cpu, "vector width": f"{isa.vector_bits} bits", "kernel key": isa.key}
+
+
+def _cost(stored: Any) -> MemoryCost | None:
+    """What an artifact says of its memory limit.
+
+    Raises:
+        ArtifactError: It is not of the form that is written.
+    """
+    if stored is None:
+        return None
+    try:
+        return MemoryCost(**{name: int(number) for name, number in stored.items()})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ArtifactError("the artifact is damaged", why=f"its memory limit: {error}") from error

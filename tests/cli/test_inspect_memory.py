@@ -47,19 +47,19 @@ def test_picture_and_numbers(artifact: Path, tmp_path: Path, inspect: Inspect) -
 
 
 def test_the_formula_holds_for_other_sizes(artifact: Path, tmp_path: Path, inspect: Inspect) -> None:
-    code, out = inspect(artifact, "--memory", tmp_path / "plan.svg", "--dim", "batch=1", "--json")
+    _, out = inspect(artifact, "--memory", tmp_path / "plan.svg", "--dim", "batch=1", "--json")
     formula = json.loads(out)["memory_plan"]["formula"]
     assert formula
-    _code, out = inspect(artifact, "--memory", tmp_path / "plan.svg", "--dim", "batch=64", "--json")
+    __, out = inspect(artifact, "--memory", tmp_path / "plan.svg", "--dim", "batch=64", "--json")
     bound = json.loads(out)["memory_plan"]["lower_bound_bytes"]
     best = max(eval(text, {}, {"batch": 64}) for text in formula)
     assert abs(best - bound) <= 512  # rounded to cache lines, workspaces of one row
 
 
 def test_what_has_no_plan(artifact: Path, tmp_path: Path, inspect: Inspect) -> None:
-    code, out = inspect(MLP, "--memory", tmp_path / "plan.svg")
+    code, _ = inspect(MLP, "--memory", tmp_path / "plan.svg")
     assert code == 2
-    code, out = inspect(artifact, "--memory", tmp_path / "plan.svg", "--dim", "N=8")
+    code, _ = inspect(artifact, "--memory", tmp_path / "plan.svg", "--dim", "N=8")
     assert code == 2
-    code, _out = inspect(artifact, "--memory", tmp_path / "missing" / "plan.svg")
+    code, _ = inspect(artifact, "--memory", tmp_path / "missing" / "plan.svg")
     assert code == 2
