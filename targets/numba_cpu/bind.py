@@ -30,6 +30,11 @@ from accelc.targets.numba_cpu.tensors import TensorTable
 
 STEP_WORDS = 8
 """int64 words of a row of the step table: see native_run.py."""
+SHARED_GRAINS = 3
+"""Steps of fewer grains (5 us each) run on one thread: handing work over and the other core's caches cost 2 us,
+and what is won is half of the step at best."""
+TEAM_GRAINS = 6
+"""A region whose shared steps have fewer grains in all runs on one thread: it does not pay to wake another."""
 BARRIER = 1
 """Flag of a step: wait until all threads are done with the steps before."""
 
@@ -144,7 +149,8 @@ class _RegionBinder:
             memory.touch(step, number)
             if binding.tasks <= 0:
                 continue
-            parallel = self.binder.threads > 1 and binding.tasks >= 2 * binding.grain
+            parallel = self.binder.threads > 1 and binding.tasks >= SHARED_GRAINS * binding.grain
+            grain = binding.grain if parallel else binding.tasks  # the caller alone runs it in one piece
             flags = BARRIER if parallel or parallel_before else 0
             parallel_before = parallel
             start = len(self.words)
@@ -153,7 +159,7 @@ class _RegionBinder:
                 memory.workspace(number, binding.workspace_bytes, self.binder.threads)
             memory.merge_in_place(step, inputs, outputs, number, last_use)
             self.rows.append(
-                (self.binder.functions[first + number], start, binding.tasks, binding.grain, flags, 0, 0, 0)
+                (self.binder.functions[first + number], start, binding.tasks, grain, flags, 0, 0, 0)
             )
             self.calls.append(step)
             self.numbers.append(number)
@@ -180,6 +186,7 @@ class _RegionBinder:
 
     def _finish(self, placed: Placement) -> BoundRegion:
         words = np.array(self.words, dtype=np.int64)
+        shared = sum(tasks / grain for _, _, tasks, grain, *_ in self.rows if grain < tasks)
         arena_words: list[int] = []
         dynamic: list[tuple[int, int, int]] = []
         for index, key, byte_offset in self.addresses:
@@ -203,6 +210,6 @@ class _RegionBinder:
             numbers=self.numbers,
             plan=placed.plan,
             buffers=placed.buffers,
-            threads=self.binder.threads if any(row[2] >= 2 * row[3] for row in self.rows) else 1,
+            threads=self.binder.threads if shared >= TEAM_GRAINS else 1,
             filled=self.filled,
         )

@@ -111,6 +111,15 @@ class Binding:
     workspace_bytes: int = 0
 
 
+GRAIN_NS = 5000.0
+"""Work that is worth one thread's while, as a kernel alone on a core does it out of its caches."""
+
+
+def grain_of(task_ns: float) -> int:
+    """The grain of tasks that take ``task_ns`` nanoseconds each."""
+    return max(1, round(GRAIN_NS / max(task_ns, 1.0)))
+
+
 class Family(ABC):
     """Generator of one kind of kernel. Families are stateless; all state is in ``params``."""
 

@@ -134,7 +134,7 @@ class Copy(Family):
         merged, columns = coalesce(extents, strides)
         words = _plan(merged, columns)
         words += [y.address(), x.address()]
-        return Binding(words, _task_count(words), grain=2)
+        return Binding(words, _task_count(words), grain=4)
 
 
 def _task_count(words: Sequence[int | Address]) -> int:

@@ -12,7 +12,15 @@ from typing import ClassVar
 
 from accelc.errors import CallError
 from accelc.targets.numba_cpu.isa import Isa
-from accelc.targets.numba_cpu.kernels.base import Address, Binding, Family, KernelSource, Params, Tensor
+from accelc.targets.numba_cpu.kernels.base import (
+    Address,
+    Binding,
+    Family,
+    KernelSource,
+    Params,
+    Tensor,
+    grain_of,
+)
 from accelc.targets.numba_cpu.kernels.row_operands import VECTOR_HELPERS, Operands
 from accelc.targets.numba_cpu.kernels.rows import Rows, broadcast_strides, coalesce, physical_order
 from accelc.targets.numba_cpu.kernels.text import POINTERS, check_int, helpers, scalar_store
@@ -106,7 +114,9 @@ class Elementwise(Family):
         words: list[int | Address] = [n, chunk, chunks, rows_per_task, row_count]
         words += rows.words(merged, columns)
         words += [output.address(), *(operand.address() for operand in used), *inner[1:]]
-        return Binding(words, -(-row_count // rows_per_task) * chunks, grain=2)
+        # An element costs its way through the caches, then its arithmetic: 0.1 ns for a sum, 1 ns for a Gelu.
+        task_ns = chunk * rows_per_task * (0.05 * len(kinds) + 0.03 * params["cost"])
+        return Binding(words, -(-row_count // rows_per_task) * chunks, grain_of(task_ns))
 
 
 def _rows(operands: Operands, loops: int) -> Rows:

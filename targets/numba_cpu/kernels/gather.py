@@ -133,7 +133,7 @@ class Gather(Family):
         if found[0] * found[4] != y.size:
             raise CallError(f"gathered elements do not make up shape {list(y.shape)}")
         words: list[int | Address] = [y.address(), x.address(), index.address(), *found]
-        return Binding(words, -(-found[0] // found[6]), grain=2)
+        return Binding(words, -(-found[0] // found[6]), grain=6)
 
 
 MAX_RANK = 8

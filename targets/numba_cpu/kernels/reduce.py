@@ -169,7 +169,7 @@ class Reduce(Family):
         words += kept_rows.words(kept_extents, kept_columns)
         words += folded_rows.words(folded_extents, folded_columns)
         words += [y.address(), y_step, *(x.address() for x in used if x is not None), *inner]
-        return Binding(words, -(-rows // rows_per_task) * chunks, grain=2)
+        return Binding(words, -(-rows // rows_per_task) * chunks, grain=4)
 
 
 def _fits(kind: str, stride: int) -> bool:

@@ -14,7 +14,15 @@ from typing import ClassVar
 
 from accelc.errors import ArtifactError, CallError
 from accelc.targets.numba_cpu.isa import Isa
-from accelc.targets.numba_cpu.kernels.base import Address, Binding, Family, KernelSource, Params, Tensor
+from accelc.targets.numba_cpu.kernels.base import (
+    Address,
+    Binding,
+    Family,
+    KernelSource,
+    Params,
+    Tensor,
+    grain_of,
+)
 from accelc.targets.numba_cpu.kernels.row_operands import VECTOR_HELPERS, Operands
 from accelc.targets.numba_cpu.kernels.rows import Rows, broadcast_strides, check_dims, coalesce, product
 from accelc.targets.numba_cpu.kernels.text import POINTERS, check_int, helpers
@@ -99,6 +107,8 @@ class RowFamily(Family):
 
     name: ClassVar[str]
     table_names: ClassVar[tuple[str, ...]] = ()
+    element_ns: ClassVar[float] = 0.4
+    """Nanoseconds that an element takes, about: its share of the passes over its row."""
 
     def check(self, params: Params) -> None:
         """See Family."""
@@ -185,7 +195,7 @@ class RowFamily(Family):
         words: list[int | Address] = [n, rows_per_task, rows, *_rows(operands, params).words(merged, columns)]
         words += [y.address(), *(x.address() for x in used), *steps]
         words += [table.address() for table in tables if table is not None]
-        return Binding(words, -(-rows // rows_per_task), grain=2)
+        return Binding(words, -(-rows // rows_per_task), grain_of(n * rows_per_task * self.element_ns))
 
 
 def _rows(operands: Operands, params: Params) -> Rows:

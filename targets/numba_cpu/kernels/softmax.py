@@ -17,6 +17,7 @@ class Softmax(RowFamily):
     """y = exp(x - max) / sum(exp(x - max)), or its logarithm."""
 
     name: ClassVar[str] = "softmax"
+    element_ns: ClassVar[float] = 0.9
 
     def check(self, params: Params) -> None:
         """See Family."""
