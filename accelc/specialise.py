@@ -17,7 +17,6 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.errors import AccelcError, UnsupportedError
-from accelc.frontend.finish import forget_invented_dims
 from accelc.inputs import model_inputs
 from accelc.ir.shapes import dims_of, infer
 from accelc.ir.walk import all_nodes, subgraphs_of
@@ -98,6 +97,8 @@ def _is_small(value: ir.Value) -> bool:
 
 def with_constants(model: ir.Model, values: Mapping[str, np.ndarray]) -> ir.Model:
     """A copy of ``model`` in which these inputs are constants; shapes are inferred anew."""
+    from accelc.frontend.finish import forget_invented_dims  # only a compile needs the frontend
+
     copy = model.clone()
     for value in [value for value in copy.graph.inputs if str(value.name) in values]:
         copy.graph.inputs.remove(value)
