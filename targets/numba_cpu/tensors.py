@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from accelc.errors import CallError
-from accelc.ir.dims import evaluate
+from accelc.ir.dims import evaluate, symbols_in
 from accelc.targets.numba_cpu.kernels.base import Tensor
 from accelc.targets.numba_cpu.program import Program, Value, View
 
@@ -57,6 +57,13 @@ class TensorTable:
         known = self._extents.get(dim)
         if known is None:
             known = self._extents[dim] = evaluate(dim, self.symbols)
+            if known < 0:
+                sizes = ", ".join(f"{name}={self.symbols[name]}" for name in sorted(symbols_in(dim)))
+                raise CallError(
+                    f"the size {dim} would be {known} for {sizes}",
+                    why="shapes were derived for free dims of at least 1",
+                    fix="compile with the size given: --dim NAME=0",
+                )
         return known
 
     def start(self, view: View) -> int:

@@ -145,6 +145,80 @@ def test_multi_head_attention() -> None:
     _check("MultiHeadAttention", {"q": q, "k": k, "v": v, **extra}, num_heads=2, order="q,k,v,,m,e")
 
 
+def past(length: int) -> Arrays:
+    return {"pk": f(2, 2, length, 4), "pv": f(2, 2, length, 4)}
+
+
+MASK = np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_with_a_cache(causal: int) -> None:
+    weights = {"w": f(8, 24), "b": f(24)}
+    step = {"x": f(2, 1, 8), "m": MASK, "p": f(2, 2, 2, 4, 4)}
+    _check("Attention", step, weights, 2, order="x,w,b,m,p", num_heads=2, unidirectional=causal)
+    several = {"x": f(2, 3, 8), "p": f(2, 2, 2, 4, 4)}
+    _check("Attention", several, weights, 2, order="x,w,b,,p", num_heads=2, unidirectional=causal)
+    _check("Attention", {"x": f(2, 3, 8)}, weights, 2, num_heads=2, unidirectional=causal)
+    q, k, v = (f(2, 3, 8) for _ in range(3))
+    made = {"q": q, "k": k, "v": v}
+    order = "q,k,v,b,,,pk,pv"
+    _check(
+        "MultiHeadAttention",
+        {**made, **past(4)},
+        {"b": f(24)},
+        3,
+        order=order,
+        num_heads=2,
+        unidirectional=causal,
+    )
+
+
+def test_attention_of_keys_that_come_projected() -> None:
+    q, projected = f(2, 3, 8), {"k": f(2, 2, 5, 4), "v": f(2, 2, 5, 4)}
+    _check("MultiHeadAttention", {"q": q, **projected}, {"b": f(24)}, num_heads=2)
+    step = {name: f(2, 1, 8) for name in "qkv"}
+    order = "q,k,v,,m,,pk,pv"
+    _check("MultiHeadAttention", {**step, "m": MASK, **past(4)}, {}, 3, order=order, num_heads=2)
+
+
+ANGLES = np.arange(64 * 8).reshape(64, 8) / 50
+TURNS = {"c": np.cos(ANGLES).astype(np.float32), "s": np.sin(ANGLES).astype(np.float32)}
+
+
+@pytest.mark.parametrize("interleaved", [0, 1])
+def test_rotary_embedding(interleaved: int) -> None:
+    at = RNG.integers(0, 60, (2, 5))
+    _check("RotaryEmbedding", {"x": f(2, 5, 48), "p": np.array([3])}, TURNS, interleaved=interleaved)
+    _check("RotaryEmbedding", {"x": f(2, 3, 5, 16), "p": at}, TURNS, interleaved=interleaved)
+    sizes = {"num_heads": 3, "rotary_embedding_dim": 16}
+    _check("RotaryEmbedding", {"x": f(2, 5, 60), "p": at}, TURNS, interleaved=interleaved, **sizes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "before", "lengths", "attrs"),
+    [
+        (5, 0, (4, 4), {"rotary_interleaved": 1, "scale": 0.3}),
+        (1, 6, (6, 3), {"local_window_size": 3}),
+        (1, 6, (6, 6), {"softcap": 2.0}),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_group_query_attention(
+    rows: int, before: int, lengths: tuple[int, int], attrs: dict[str, Any], packed: bool
+) -> None:
+    inputs = (
+        {"q": f(2, rows, 8 * 16)}
+        if packed
+        else {"q": f(2, rows, 64), "k": f(2, rows, 32), "v": f(2, rows, 32)}
+    )
+    inputs |= {"pk": f(2, 2, before, 16), "pv": f(2, 2, before, 16)}
+    inputs |= {"last": np.array(lengths, np.int32), "total": np.array(rows + before, np.int32)}
+    order = ("q,," if packed else "q,k,v") + ",pk,pv,last,total,c,s"
+    sizes = {"num_heads": 4, "kv_num_heads": 2, "do_rotary": 1}
+    _check("GroupQueryAttention", inputs, TURNS, 3, order=order, **sizes, **attrs)
+
+
 def test_quantised() -> None:
     a, b = u8(2, 3, 4), u8(2, 3, 4)
     pair = {"a": a, "b": b}
@@ -155,20 +229,23 @@ def test_quantised() -> None:
     _check("QLinearLeakyRelu", {"a": a}, scales, order="a,as,az,cs,cz", alpha=0.2)
     _check("QLinearConcat", pair, scales, order="cs,cz,a,as,az,b,bs,bz", axis=1)
     _check("QLinearGlobalAveragePool", {"a": u8(2, 3, 4, 5)}, scales, order="a,as,az,cs,cz", channels_last=0)
+    pool = {"kernel_shape": [3, 2], "pads": [1, 0, 0, 1], "strides": [2, 1], "channels_last": 0}
+    _check("QLinearAveragePool", {"a": u8(2, 3, 4, 5)}, scales, order="a,as,az,cs,cz", **pool)
     weights = {"b": u8(5, 4), "as": s(0.02), "bs": s(0.03), "az": z(120), "bz": z(7), "bias": f(4)}
     _check("MatMulIntegerToFloat", {"a": u8(3, 5)}, weights, order="a,b,as,bs,az,bz,bias")
     _check("DynamicQuantizeMatMul", {"x": f(3, 5)}, weights, order="x,b,bs,bz,bias")
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("zero", ["", "packed"])
-def test_four_bits(zero: str) -> None:
+def test_few_bits(zero: str, bits: int) -> None:
     n, k, block = 5, 40, 16
-    weights = {"b": u8(n, 3, block // 2), "scales": f(n * 3)}
+    weights = {"b": u8(n, 3, block * bits // 8), "scales": f(n * 3)}
     order = "a,b,scales"
     if zero:
-        weights["zero"] = u8(n * 2)
+        weights["zero"] = u8(n * -(-3 * bits // 8))
         order += ",zero"
-    _check("MatMulNBits", {"a": f(2, 3, k)}, weights, order=order, K=k, N=n, bits=4, block_size=block,
+    _check("MatMulNBits", {"a": f(2, 3, k)}, weights, order=order, K=k, N=n, bits=bits, block_size=block,
            bound=1e-4)  # fmt: skip
 
 

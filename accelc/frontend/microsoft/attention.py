@@ -7,33 +7,58 @@ from __future__ import annotations
 
 from typing import Any
 
+from accelc.frontend.microsoft.cached_attention import (
+    Cached,
+    appended,
+    as_scores,
+    attend,
+    length_of,
+    places,
+    split_heads,
+    visible,
+)
 from accelc.frontend.microsoft.call import Call, Opaque, Rule
 
 
-def _mask(call: Call, i: int, query: str, like: str) -> str | None:
+def _mask(call: Call, i: int, query: str, like: str, length: str = "") -> str | None:
     """What is added to the scores, [B, 1, S, T]; None without a mask.
 
-    Takes a raw mask [B, T] of 0 and 1, or the lengths [B] of what counts; ``query`` is [B, S, hidden] and ``like``
-    [B, T, hidden].
+    Takes a raw mask [B, T] or [B, S, T] of 0 and 1, or the lengths [B] of what counts; ``query`` is [B, S, hidden] and
+    ``like`` [B, T, hidden], or ``length`` is the scalar T.
     """
     if not call.has(i):
         return None
     mask, rank = call.operand(i), call.rank(i)
     if rank == 1:
-        length = call.add("Squeeze", call.add("Shape", like, start=1, end=2))
-        zero, one = (call.add("Constant", value_int=number) for number in (0, 1))
-        places = call.add("Unsqueeze", call.add("Range", zero, length, one), call.ints(0))
+        length = length or length_of(call, like, 1)
+        row = call.add("Unsqueeze", places(call, length), call.ints(0))
         lengths = call.add("Unsqueeze", call.add("CastLike", mask, length), call.ints(1))
-        mask = call.add("Less", places, lengths)
-    elif rank != 2:
+        mask = call.add("Less", row, lengths)
+    elif rank not in (2, 3):
         raise Opaque(f"a mask of rank {rank or 'unknown'}")
     keep = call.add("CastLike", mask, like)
     away = call.add("Sub", call.number(1.0, like), keep)
     scores = call.add("Mul", away, call.number(float(call.attr("mask_filter_value", -10000.0)), like))
+    if rank == 3:
+        return call.add("Unsqueeze", scores, call.ints(1))
     rows = call.add("Shape", query, start=1, end=2)
     # onnxruntime's Attention does not broadcast over the query's length.
     shape = call.add("Concat", call.ints(1, 1), rows, call.ints(1), axis=0)
     return call.add("Expand", call.add("Unsqueeze", scores, call.ints(1, 2)), shape)
+
+
+def _attend_cached(call: Call, q: str, query: str, cached: Cached, mask: int, bias: int) -> None:
+    """Attention of q [B, N, S, D], which comes from ``query`` [B, S, hidden], over all keys there are."""
+    total, rows = length_of(call, cached.keys, 2), length_of(call, query, 1)
+    parts = [_mask(call, mask, query, query, total), call.operand(bias) if call.has(bias) else None]
+    if call.attr("unidirectional", 0):
+        queries = call.add("Add", call.add("Sub", total, rows), places(call, rows))
+        parts.append(as_scores(call, visible(call, queries, places(call, total)), q))
+    found = [part for part in parts if part is not None]
+    whole = found[0] if found else None
+    for part in found[1:]:
+        whole = call.add("Add", whole or part, part)
+    call.gives(0, attend(call, q, cached, whole, float(call.attr("scale", 0.0))))
 
 
 def _attend(call: Call, q: str, k: str, v: str, mask: str | None, bias: int) -> None:
@@ -51,9 +76,8 @@ def _attend(call: Call, q: str, k: str, v: str, mask: str | None, bias: int) -> 
 
 
 def attention(call: Call) -> None:
-    """One projection to query, key and value, then attention."""
-    call.refuse_results(1)
-    call.refuse_operands(4, 6)
+    """One projection to query, key and value, then attention; the cache holds both, [2, B, N, P, D]."""
+    call.refuse_operands(6)
     if call.attr("do_rotary", 0) or call.attr("past_present_share_buffer", 0):
         raise Opaque("rotary embedding or a shared buffer inside")
     projected = call.add("MatMul", call.operand(0), call.operand(1))
@@ -66,32 +90,85 @@ def attention(call: Call) -> None:
         else call.add("Split", projected, outputs=3, axis=-1, num_outputs=3)
     )
     k, v = q[:-1] + "1", q[:-1] + "2"
-    _attend(call, q, k, v, _mask(call, 3, projected, projected), 5)
+    if not call.has(4) and not call.wants(1):
+        _attend(call, q, k, v, _mask(call, 3, projected, projected), 5)
+        return
+    heads = int(call.attr("num_heads", 0))
+    parts = [split_heads(call, part, heads) for part in (k, v)]
+    if call.has(4):
+        ends = [
+            call.add("Gather", call.operand(4), call.add("Constant", value_int=i), axis=0) for i in (0, 1)
+        ]
+        parts = [appended(call, past, new) for past, new in zip(ends, parts, strict=True)]
+    _attend_cached(call, split_heads(call, q, heads), projected, Cached(*parts), 3, 5)
+    both = [call.add("Unsqueeze", part, call.ints(0)) for part in parts]
+    call.gives(1, call.add("Concat", *both, axis=0))
 
 
 def multi_head_attention(call: Call) -> None:
-    """Attention of separate query, key and value of [batch, length, hidden]."""
-    call.refuse_results(1, 2, 3)
-    call.refuse_operands(6, 7, 8, 9)
-    if not (call.has(1) and call.has(2)):
-        raise Opaque("query, key and value are packed")
-    if any(call.rank(i) not in (3, None) for i in range(3)):
-        raise Opaque("key and value are not of rank 3")
-    parts = [call.operand(i) for i in range(3)]  # of unknown rank they are taken for [batch, length, hidden]
-    if call.has(3):
-        # The bias is that of query, key and value, one after the other: [3 * hidden] if these are equal.
-        width = call.add("Shape", parts[0], start=2, end=3)
-        twice = call.add("Add", width, width)
-        sizes = [width, call.add("Shape", parts[1], start=2, end=3)]
-        starts = [call.ints(0), width, twice]
-        ends = [width, call.add("Add", *sizes), call.add("Shape", call.operand(3), start=0, end=1)]
-        zero = call.ints(0)
-        parts = [
-            call.add("Add", part, call.add("Slice", call.operand(3), start, end, zero))
-            for part, start, end in zip(parts, starts, ends, strict=True)
-        ]
-    q, k, v = parts
-    _attend(call, q, k, v, _mask(call, 4, q, k), 5)
+    """Attention of query, key and value of [batch, length, hidden], packed together, or of a cache."""
+    call.refuse_operands(8, 9)
+    call.refuse_results(3)
+    heads, rank = int(call.attr("num_heads", 0)), call.rank(0)
+    plain = call.has(1) and call.has(2) and all(call.rank(i) in (3, None) for i in range(3))
+    if plain and not call.has(6) and not call.wants(1) and not call.wants(2):
+        # Of unknown rank they are taken for [batch, length, hidden].
+        q, k, v = _biased(call)
+        _attend(call, q, k, v, _mask(call, 4, q, k), 5)
+        return
+    query = call.operand(0)
+    if plain:
+        query, *others = _biased(call)
+        q, k, v = (split_heads(call, part, heads) for part in (query, *others))
+    elif rank == 3 and call.rank(1) == 4 and call.rank(2) == 4:
+        query = _first_biased(call)
+        q, k, v = split_heads(call, query, heads), call.operand(1), call.operand(2)
+    elif call.has(3):
+        raise Opaque("a bias beside packed keys")
+    elif rank == 5 and not call.has(1):
+        q, k, v = _unpacked(call, query, 3)
+    elif rank == 3 and call.rank(1) == 5 and not call.has(2):
+        q = split_heads(call, query, heads)
+        k, v = _unpacked(call, call.operand(1), 2)
+    else:
+        raise Opaque("the ranks of query, key and value")
+    if call.has(6) and call.has(7):
+        k, v = appended(call, call.operand(6), k), appended(call, call.operand(7), v)
+    _attend_cached(call, q, query, Cached(k, v), 4, 5)
+    call.gives(1, k)
+    call.gives(2, v)
+
+
+def _unpacked(call: Call, x: str, count: int) -> list[str]:
+    """[batch, length, heads, count, size] as ``count`` times [batch, heads, length, size]."""
+    parts = [call.add("Gather", x, call.add("Constant", value_int=i), axis=3) for i in range(count)]
+    return [call.add("Transpose", part, perm=[0, 2, 1, 3]) for part in parts]
+
+
+def _first_biased(call: Call) -> str:
+    """The query alone: keys and values come projected, so their part of the bias is not used."""
+    query = call.operand(0)
+    if not call.has(3):
+        return query
+    width = call.add("Shape", query, start=2, end=3)
+    return call.add("Add", query, call.add("Slice", call.operand(3), call.ints(0), width, call.ints(0)))
+
+
+def _biased(call: Call) -> list[str]:
+    """Query, key and value; the bias is that of all three, one after the other: [3 * hidden] if these are equal."""
+    parts = [call.operand(i) for i in range(3)]
+    if not call.has(3):
+        return parts
+    width = call.add("Shape", parts[0], start=2, end=3)
+    twice = call.add("Add", width, width)
+    sizes = [width, call.add("Shape", parts[1], start=2, end=3)]
+    starts = [call.ints(0), width, twice]
+    ends = [width, call.add("Add", *sizes), call.add("Shape", call.operand(3), start=0, end=1)]
+    zero = call.ints(0)
+    return [
+        call.add("Add", part, call.add("Slice", call.operand(3), start, end, zero))
+        for part, start, end in zip(parts, starts, ends, strict=True)
+    ]
 
 
 RULES: dict[str, Rule] = {"Attention": attention, "MultiHeadAttention": multi_head_attention}

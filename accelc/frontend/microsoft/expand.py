@@ -9,7 +9,7 @@ import onnx.parser
 
 from accelc.frontend import classic_ml, tree_ensemble
 from accelc.frontend.convert import OPSET, inline_functions
-from accelc.frontend.microsoft import attention, fused, norms, quantized
+from accelc.frontend.microsoft import attention, cached_attention, fused, norms, quantized, rotary
 from accelc.frontend.microsoft.call import DOMAIN, Call, Opaque, Rule
 from accelc.ir.pass_base import Limits
 from accelc.ir.schemas import domain_of
@@ -23,6 +23,8 @@ RULES: dict[tuple[str, str], Rule] = {
         (DOMAIN, norms.RULES),
         (DOMAIN, fused.RULES),
         (DOMAIN, attention.RULES),
+        (DOMAIN, cached_attention.RULES),
+        (DOMAIN, rotary.RULES),
         (DOMAIN, quantized.RULES),
         (classic_ml.DOMAIN, classic_ml.RULES),
         (classic_ml.DOMAIN, tree_ensemble.RULES),

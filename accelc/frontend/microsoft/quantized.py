@@ -45,6 +45,15 @@ def global_average_pool(call: Call) -> None:
     _gives(call, call.add("GlobalAveragePool", _real(call, 0)), 3)
 
 
+def average_pool(call: Call) -> None:
+    """AveragePool of channels-first data."""
+    if call.attr("channels_last", 0):
+        raise Opaque("channels_last")
+    names = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+    kept = {name: call.attr(name, None) for name in names if name in call.attributes}
+    _gives(call, call.add("AveragePool", _real(call, 0), **kept), 3)
+
+
 def concat(call: Call) -> None:
     """Concat of operands that each have a scale and a zero point."""
     parts = [_real(call, i) for i in range(2, len(call.node.input), 3)]
@@ -74,22 +83,21 @@ def _scaled_product(call: Call, a: str, b: str, scales: tuple[str, str], zeros: 
 
 
 def matmul_nbits(call: Call) -> None:
-    """A @ dequantised B, B in blocks of 4 bits along K, two to a byte, the lower half first."""
+    """A @ dequantised B, B in blocks of 2, 4 or 8 bits along K, the lowest bits of a byte first."""
     bits, block = int(call.attr("bits", 4)), int(call.attr("block_size", 0))
     inner, columns = int(call.attr("K", 0)), int(call.attr("N", 0))
-    if bits != 4 or block < 16 or inner < 1 or columns < 1:
+    if bits not in (2, 4, 8) or block < 16 or inner < 1 or columns < 1:
         raise Opaque(f"{bits} bits in blocks of {block}")
     call.refuse_operands(4)
     blocks = -(-inner // block)
     like = call.operand(2)
     scales = call.add("Reshape", like, call.ints(columns, blocks, 1))
-    levels = _halves(call, call.operand(1), like, columns, blocks * block)
+    levels = _levels(call, call.operand(1), like, bits)
     levels = call.add("Reshape", levels, call.ints(columns, blocks, block))
     if not call.has(3):
-        zero = call.number(8.0, like)
+        zero = call.number(float(1 << (bits - 1)), like)
     elif call.dtypes.get(call.node.input[3]) == TensorProto.UINT8:
-        pairs = -(-blocks // 2) * 2
-        zero = _halves(call, call.operand(3), like, columns, pairs)
+        zero = call.add("Reshape", _levels(call, call.operand(3), like, bits), call.ints(columns, -1))
         zero = call.add("Slice", zero, call.ints(0), call.ints(blocks), call.ints(1))
         zero = call.add("Unsqueeze", zero, call.ints(2))
     elif call.node.input[3] in call.dtypes:
@@ -103,14 +111,18 @@ def matmul_nbits(call: Call) -> None:
     call.gives(0, call.add("Add", product, call.operand(5)) if call.has(5) else product)
 
 
-def _halves(call: Call, packed: str, like: str, rows: int, columns: int) -> str:
-    """Bytes as pairs of 4-bit numbers [rows, columns], of the element type of ``like``."""
+def _levels(call: Call, packed: str, like: str, bits: int) -> str:
+    """Bytes as numbers of so many bits, in a new last dim, of the element type of ``like``."""
     byte = call.add("Unsqueeze", packed, call.ints(-1))
-    sixteen = call.add("CastLike", call.ints(16), byte)
-    high = call.add("Div", byte, sixteen)
-    low = call.add("Sub", byte, call.add("Mul", high, sixteen))
-    pairs = call.add("CastLike", call.add("Concat", low, high, axis=-1), like)
-    return call.add("Reshape", pairs, call.ints(rows, columns))
+    if bits == 8:
+        return call.add("CastLike", byte, like)
+    base, parts = call.add("CastLike", call.ints(1 << bits), byte), []
+    for place in range(8 // bits):
+        shifted = (
+            call.add("Div", byte, call.add("CastLike", call.ints(1 << bits * place), byte)) if place else byte
+        )
+        parts.append(call.add("Mod", shifted, base))
+    return call.add("CastLike", call.add("Concat", *parts, axis=-1), like)
 
 
 RULES: dict[str, Rule] = {
@@ -118,6 +130,7 @@ RULES: dict[str, Rule] = {
     "QLinearMul": _binary("Mul"),
     "QLinearSigmoid": sigmoid,
     "QLinearLeakyRelu": leaky_relu,
+    "QLinearAveragePool": average_pool,
     "QLinearGlobalAveragePool": global_average_pool,
     "QLinearConcat": concat,
     "MatMulIntegerToFloat": matmul_integer_to_float,

@@ -7,6 +7,7 @@ import onnx.parser
 import pytest
 
 import accelc
+from accelc.errors import CallError
 from accelc.reference import run_onnxruntime
 
 OPS = [
@@ -50,3 +51,14 @@ def test_norm_of_integers() -> None:
     g (int32[N,M] x) => (int32[N] y) <int64[1] a = {1}> { y = ReduceL2 <keepdims = 0> (x, a) }"""
     exe = accelc.compile(text, verify=False, strict=True)
     assert exe(x=np.array([[3, 4], [1, 1]], np.int32)).tolist() == [5, 1]
+
+
+def test_a_size_of_0_behind_a_difference_is_an_error_that_says_what_to_do() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N,4] x) => (float[M,4] y) <int64[1] a = {1}, int64[1] b = {1000}, int64[1] z = {0}> {
+        y = Slice(x, a, b, z)
+    }"""
+    empty = np.zeros((0, 4), np.float32)
+    with pytest.raises(CallError, match="--dim NAME=0"):
+        accelc.compile(text, verify=False)(x=empty)
+    assert accelc.compile(text, verify=False, dims={"N": 0})(x=empty).shape == (0, 4)
