@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from accelc.errors import UnsupportedError
 from accelc.targets.jax_xla.export import Form
+from accelc.targets.jax_xla.hoist import Split, split
 from accelc.targets.jax_xla.program import Constants, JitStep, Program
 from accelc.targets.jax_xla.table import LoweringTable
 from accelc.targets.jax_xla.trace import Tracer, as_array
@@ -50,6 +51,8 @@ class Weights:
     constants: Constants
     device: jax.Device
     placed: dict[ir.Value, jax.Array] = field(default_factory=dict)
+    prepared: dict[Hashable, jax.Array] = field(default_factory=dict)
+    """What compiled functions take in place of weights (hoist.py)."""
 
     def on_device(self, value: ir.Value) -> jax.Array:
         """The array of a weight where it is computed with."""
@@ -57,17 +60,25 @@ class Weights:
             self.placed[value] = jax.device_put(self.constants.array(value), self.device)
         return self.placed[value]
 
+    def passing(self, value: ir.Value) -> jax.Array:
+        """The array of a weight to work on once; it is not kept."""
+        if value in self.placed:
+            return self.placed[value]
+        array: jax.Array = jax.device_put(self.constants.array(value), self.device)
+        return array
+
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights placed."""
-        return sum(array.nbytes for array in self.placed.values())
+        """Bytes of all weights placed, as they are or prepared."""
+        return sum(array.nbytes for array in (*self.placed.values(), *self.prepared.values()))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One compiled form: the function, what it was made for, and values that were known while tracing."""
+    """One compiled form: the function, its weights, what it was made for, and values known while tracing."""
 
     call: Any
+    weights: Sequence[jax.Array]
     inputs: tuple[jax.ShapeDtypeStruct, ...]
     statics: Mapping[ir.Value, np.ndarray]
     known: Mapping[ir.Value, np.ndarray]
@@ -129,7 +140,6 @@ class CompiledStep:
         self.exported: tuple[Form, ...] = ()
         """StableHLO from an artifact, tried before the nodes are traced."""
         self._lock = threading.Lock()
-        self._placed: list[jax.Array] | None = None
 
     def function(self, statics: Mapping[ir.Value, np.ndarray]) -> StepFunction:
         """What JAX traces for these known values."""
@@ -148,7 +158,7 @@ class CompiledStep:
         self.last = entry
         kept = [values[value] for value in step.inputs if value not in step.donated]
         freed = [values[value] for value in step.inputs if value in step.donated]
-        results = entry.call(self._arguments(), kept, freed, *self._draw())
+        results = entry.call(entry.weights, kept, freed, *self._draw())
         values.update(zip(step.outputs, results, strict=True))
         values.update(entry.known)
 
@@ -158,11 +168,6 @@ class CompiledStep:
         if not statics:
             return shapes
         return shapes, tuple((x.shape, x.dtype, x.tobytes()) for x in statics.values())
-
-    def _arguments(self) -> list[jax.Array]:
-        if self._placed is None:
-            self._placed = [self.weights.on_device(value) for value in self.step.weights]
-        return self._placed
 
     def _draw(self) -> tuple[np.ndarray, ...]:
         """A fresh random key, if the step takes one."""
@@ -178,48 +183,71 @@ class CompiledStep:
     def _compile(self, key: Key, inputs: Sequence[Any], statics: Mapping[ir.Value, np.ndarray]) -> Entry:
         specs = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
         options = dict(self.settings.compiler_options) or None
-        lowered, known = self._stored(specs, statics) or self._traced(specs, statics)
+        lowered, weights, known = self._stored(specs, statics) or self._traced(specs, statics)
         try:
             call = lowered.compile(options)
         except jax.errors.JaxRuntimeError as error:
             raise UnsupportedError(
                 "XLA cannot compile the model", why=" ".join(str(error).split())[:400]
             ) from error
-        entry = self.entries[key] = Entry(call, specs, dict(statics), known)
+        entry = self.entries[key] = Entry(call, weights, specs, dict(statics), known)
         if len(self.entries) > MAX_ENTRIES:
             self.entries.popitem(last=False)
         return entry
 
+    def parts(
+        self, inputs: Sequence[jax.ShapeDtypeStruct], statics: Mapping[ir.Value, np.ndarray]
+    ) -> tuple[Split, Mapping[ir.Value, np.ndarray]]:
+        """The function made from the nodes, its work on weights apart, and the values known while tracing."""
+        function = self.function(statics)
+        traced = jax.jit(function).trace(*self.specs(inputs))
+        return split(traced.jaxpr, len(self.step.weights), self.step.weights), function.known
+
     def _traced(
         self, inputs: Sequence[jax.ShapeDtypeStruct], statics: Mapping[ir.Value, np.ndarray]
-    ) -> tuple[Any, Mapping[ir.Value, np.ndarray]]:
-        """The function made from the nodes, lowered, and the values known while tracing."""
-        function = self.function(statics)
-        lowered = jax.jit(function, donate_argnums=(2,)).lower(*self.specs(inputs))
-        return lowered, function.known
+    ) -> tuple[Any, list[jax.Array], Mapping[ir.Value, np.ndarray]]:
+        """The function made from the nodes, lowered; the weights it takes; the values known while tracing."""
+        parts, known = self.parts(inputs, statics)
+        lowered = jax.jit(parts.main, donate_argnums=(2,)).lower(parts.shapes(), *self.specs(inputs)[1:])
+        values, held = self.step.weights, self.weights
+        weights = parts.prepared(
+            lambda i: held.on_device(values[i]), lambda i: held.passing(values[i]), held.prepared
+        )
+        return lowered, weights, known
 
     def _stored(
         self, inputs: Sequence[jax.ShapeDtypeStruct], statics: Mapping[ir.Value, np.ndarray]
-    ) -> tuple[Any, Mapping[ir.Value, np.ndarray]] | None:
-        """The function that an artifact holds for these shapes and known values, lowered."""
+    ) -> tuple[Any, list[jax.Array], Mapping[ir.Value, np.ndarray]] | None:
+        """The function that an artifact holds for these shapes and known values, lowered, and its weights."""
         for form in self.exported:
             if not _fits(form, inputs, list(statics.values())):
                 continue
             exported = jax.export.deserialize(bytearray(form.programs[self.settings.platform]))
+            prepare = jax.export.deserialize(bytearray(form.prepares[self.settings.platform]))
+            shapes = jax.eval_shape(prepare.call, self.specs(inputs)[0])
             try:
-                lowered = jax.jit(exported.call, donate_argnums=(2,)).lower(*self.specs(inputs))
+                lowered = jax.jit(exported.call, donate_argnums=(2,)).lower(shapes, *self.specs(inputs)[1:])
             except ValueError:  # the sizes given break what the form was made for
                 continue
-            return lowered, dict(zip(self.step.static_outputs, form.known, strict=True))
+            known = dict(zip(self.step.static_outputs, form.known, strict=True))
+            return lowered, self._stored_weights(form, prepare), known
         return None
+
+    def _stored_weights(self, form: Form, prepare: jax.export.Exported) -> list[jax.Array]:
+        """The weights that a stored form takes, made once however many shapes it is compiled for."""
+        names = [(id(form), i) for i in range(len(prepare.out_avals))]
+        if not all(name in self.weights.prepared for name in names):
+            made = jax.jit(prepare.call)([self.weights.passing(value) for value in self.step.weights])
+            self.weights.prepared.update(zip(names, made, strict=True))
+        return [self.weights.prepared[name] for name in names]
 
     @property
     def peak_bytes(self) -> int:
         """What XLA allocates for one call of the form used last, weights aside; 0 if it does not tell."""
         stats = self.last.call.memory_analysis() if self.last is not None else None
-        if stats is None:
+        if self.last is None or stats is None:
             return 0
-        weights = sum(array.nbytes for array in self._arguments())
+        weights = sum(array.nbytes for array in self.last.weights)
         inputs = max(stats.argument_size_in_bytes - weights, 0)
         return int(inputs + stats.output_size_in_bytes + stats.temp_size_in_bytes - stats.alias_size_in_bytes)
 
@@ -230,7 +258,8 @@ class CompiledStep:
             value: jax.ShapeDtypeStruct(x.shape, x.dtype)
             for value, x in zip(step.inputs, inputs, strict=True)
         }
-        weights = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self._arguments()]
+        arrays = [np.asarray(self.weights.constants.array(value)) for value in step.weights]
+        weights = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays]
         kept = [shapes[value] for value in step.inputs if value not in step.donated]
         freed = [shapes[value] for value in step.inputs if value in step.donated]
         key = (jax.ShapeDtypeStruct((2,), np.uint32),) if step.random else ()

@@ -3,7 +3,7 @@
 Images go through XLA with channels last: its convolutions read them so, products of 1x1 kernels are plain matrix
 products, and a depthwise kernel is a few vector multiply-adds per tap. The transposes around one convolution meet
 those around the next; XLA moves them through what lies between, and they cancel. Weights are transposed by the same
-rule; as that depends on weights alone it is done once, not at every call (accelc.targets.jax_xla.prepare).
+rule; as that depends on weights alone it is done once, not at every call (accelc.targets.jax_xla.hoist).
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class Form:
         takes: dtype and dims of each input.
         statics: Known values it was made for.
         known: Values that follow while tracing.
-        programs: Serialised StableHLO by platform.
+        programs: Serialised StableHLO by platform; its first argument are the prepared weights.
+        prepares: Serialised StableHLO by platform of what prepares them from the model's weights, once.
     """
 
     symbolic: bool
@@ -36,6 +37,7 @@ class Form:
     statics: tuple[np.ndarray, ...]
     known: tuple[np.ndarray, ...]
     programs: Mapping[str, bytes]
+    prepares: Mapping[str, bytes]
 
 
 def export_step(step: CompiledStep, platforms: Sequence[str]) -> tuple[Form, ...]:
@@ -96,17 +98,18 @@ def _export(
     *,
     symbolic: bool,
 ) -> Form:
-    programs = {}
+    programs, prepares = {}, {}
     known: Mapping[ir.Value, np.ndarray] = {}
     for platform in platforms:
-        function = replace_platform(step, platform).function(statics)
-        jitted = jax.jit(function, donate_argnums=(2,))
+        weights, *others = step.specs(inputs)
         with _without_paths():
-            exported = jax.export.export(jitted, platforms=[platform])(*step.specs(inputs))
-        programs[platform] = bytes(exported.serialize())
-        known = function.known
+            parts, known = replace_platform(step, platform).parts(inputs, statics)
+            main = jax.export.export(jax.jit(parts.main, donate_argnums=(2,)), platforms=[platform])
+            programs[platform] = bytes(main(parts.shapes(), *others).serialize())
+            prepare = jax.export.export(jax.jit(parts.prepare), platforms=[platform])
+            prepares[platform] = bytes(prepare(weights).serialize())
     takes = tuple((x.dtype, tuple(x.shape)) for x in inputs)
-    return Form(symbolic, takes, tuple(statics.values()), tuple(known.values()), programs)
+    return Form(symbolic, takes, tuple(statics.values()), tuple(known.values()), programs, prepares)
 
 
 @contextmanager

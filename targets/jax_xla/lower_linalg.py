@@ -11,6 +11,8 @@ from accelc.targets.jax_xla.context import Ctx
 from accelc.targets.jax_xla.table import LoweringTable
 
 if TYPE_CHECKING:
+    import jax
+
     from accelc.targets.jax_xla.table import Array
 
 TABLE = LoweringTable()
@@ -66,4 +68,5 @@ def einsum(ctx: Ctx, *operands: Array, equation: str) -> Array:
 def det(ctx: Ctx, x: Array) -> Array:
     """Determinants of [..., M, M]. Source: ONNX Det-22."""
     given = jnp.asarray(x)
-    return jnp.linalg.det(given.astype(precision.sum_dtype(given.dtype))).astype(given.dtype)
+    wide: jax.Array = jnp.linalg.det(given.astype(precision.sum_dtype(given.dtype)))
+    return wide.astype(given.dtype)

@@ -165,7 +165,7 @@ def _counted(shape: Windows, axis: int, extent: Any, with_pads: bool) -> jax.Arr
     low = shape.low[axis]
     begin = 0 if with_pads else low
     end = low + extent + (shape.high[axis] if with_pads else 0)
-    return ((place >= begin) & (place < end)).sum(axis=1)
+    return jnp.sum((place >= begin) & (place < end), axis=1)
 
 
 @TABLE.op("LpPool")

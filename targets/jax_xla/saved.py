@@ -1,8 +1,8 @@
 """The target's part of an artifact: StableHLO of every compiled function, for every platform, and what it is for.
 
 ``functions.json`` lists, for each compiled function of the program, its forms: shapes and dtypes it takes, known
-values it was made for, and one file per platform. The program itself follows from ``model.onnx`` without tracing.
-Loading parses JSON and StableHLO; nothing is executed or unpickled.
+values it was made for, and two files per platform: the function, and what prepares its weights. The program itself
+follows from ``model.onnx`` without tracing. Loading parses JSON and StableHLO; nothing is executed or unpickled.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ def _try_out(exe: XlaExecutable) -> None:
 def _write_form(form: Form, stem: str, folder: Path) -> dict[str, Any]:
     files = {}
     for platform, content in form.programs.items():
-        name = f"{stem}.{platform}.stablehlo"
-        (folder / name).write_bytes(content)
-        files[platform] = name
+        names = f"{stem}.{platform}.stablehlo", f"{stem}.{platform}.weights.stablehlo"
+        (folder / names[0]).write_bytes(content)
+        (folder / names[1]).write_bytes(form.prepares[platform])
+        files[platform] = list(names)
     return {
         "symbolic": form.symbolic,
         "takes": [[np.dtype(dtype).name, [str(dim) for dim in shape]] for dtype, shape in form.takes],
@@ -99,7 +100,9 @@ def _array_from_json(entry: Any) -> np.ndarray:
     return np.frombuffer(bytes.fromhex(content), np.dtype(dtype)).reshape([int(n) for n in shape])
 
 
-def read(folder: Path, manifest: Mapping[str, Any], settings: Settings, target_name: str) -> XlaExecutable:
+def read(
+    folder: Path, manifest: Mapping[str, Any], settings: Settings, target_name: str, threads: int
+) -> XlaExecutable:
     """The executable of a checked artifact.
 
     Raises:
@@ -111,7 +114,9 @@ def read(folder: Path, manifest: Mapping[str, Any], settings: Settings, target_n
     model = inlined(read_model(folder, manifest))
     refused = _refused(model, payload.get("refused", {}))
     settings = replace(settings, precision=str(payload.get("precision", "f32")))
-    exe = XlaExecutable(model, settings, target_name=target_name, strict=False, refused=refused, ahead=False)
+    exe = XlaExecutable(
+        model, settings, target_name=target_name, strict=False, refused=refused, ahead=False, threads=threads
+    )
     try:
         content = json.loads((folder / FUNCTIONS).read_bytes())
         functions = content["functions"]
@@ -140,12 +145,15 @@ def _refused(model: ir.Model, names: Mapping[str, str]) -> dict[ir.Node, str]:
 
 def _read_form(entry: Any, folder: Path, manifest: Mapping[str, Any], platform: str) -> Form:
     """One form, with the program for this platform only."""
-    programs = {}
-    name = entry["files"].get(platform)
-    if name is not None:
-        if name not in manifest["files"]:
-            raise ValueError(f"{name!r} is not a file of the artifact")
-        programs[platform] = (folder / name).read_bytes()
+    programs, prepares = {}, {}
+    names = entry["files"].get(platform)
+    if names is not None:
+        main, prepare = names
+        for name in (main, prepare):
+            if name not in manifest["files"]:
+                raise ValueError(f"{name!r} is not a file of the artifact")
+        programs[platform] = (folder / main).read_bytes()
+        prepares[platform] = (folder / prepare).read_bytes()
     takes: Sequence[tuple[np.dtype[Any], tuple[Any, ...]]] = [
         (np.dtype(dtype), tuple(int(dim) if dim.isdecimal() else dim for dim in shape))
         for dtype, shape in entry["takes"]
@@ -156,4 +164,5 @@ def _read_form(entry: Any, folder: Path, manifest: Mapping[str, Any], platform: 
         tuple(map(_array_from_json, entry["statics"])),
         tuple(map(_array_from_json, entry["known"])),
         programs,
+        prepares,
     )

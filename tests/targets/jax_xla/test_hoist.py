@@ -1,0 +1,81 @@
+"""Work on weights is done once: what is hoisted, what is not, and that equal work is shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax", reason="the xla target needs JAX (accelc[jax])")
+
+import jax
+import jax.numpy as jnp
+
+from accelc.targets.jax_xla.hoist import Split, split
+
+
+def cut(function: Any, weights: list[Any], *others: Any) -> Split:
+    traced = jax.jit(function).trace(weights, *others)
+    return split(traced.jaxpr, len(weights), [f"w{i}" for i in range(len(weights))])
+
+
+def layer(weights: Any, x: Any) -> list[Any]:
+    w, b = weights
+    return [x @ w.T + b, jnp.broadcast_to(b, (5, 4)), w]
+
+
+WEIGHTS = [np.arange(12, dtype=np.float32).reshape(4, 3), np.ones(4, np.float32)]
+X = np.arange(15, dtype=np.float32).reshape(5, 3)
+
+
+def test_parts_together_are_the_whole() -> None:
+    parts = cut(layer, WEIGHTS, X)
+    prepared = parts.prepare(WEIGHTS)
+    assert [x.shape for x in prepared] == [x.shape for x in parts.shapes()]
+    for y, expected in zip(parts.main(prepared, X), layer(WEIGHTS, X), strict=True):
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_transposes_are_hoisted_and_what_grows_is_not() -> None:
+    parts = cut(layer, WEIGHTS, X)
+    assert {eqn.primitive.name for eqn in parts.first} >= {"transpose"}
+    spread = [eqn for eqn in parts.first if eqn.outvars[0].aval.shape == (5, 4)]
+    assert not spread
+    assert not any(eqn.primitive.name == "transpose" for eqn in parts.rest)
+
+
+def test_equal_work_is_shared_between_functions() -> None:
+    known: dict[Any, Any] = {}
+    placed: list[int] = []
+
+    def place(i: int) -> Any:
+        placed.append(i)
+        return jnp.asarray(WEIGHTS[i])
+
+    first = cut(layer, WEIGHTS, X).prepared(place, place, known)
+    count = len(known)
+    second = cut(layer, WEIGHTS, X[:2]).prepared(place, place, known)
+    assert count
+    assert len(known) == count
+    assert sum(a is b for a, b in zip(first, second, strict=True)) >= count
+
+
+def test_weights_that_nothing_takes_are_not_placed() -> None:
+    parts = cut(lambda weights, x: [x @ weights[0].T], WEIGHTS, X)
+    kept: list[int] = []
+    parts.prepared(lambda i: kept.append(i) or WEIGHTS[i], lambda i: WEIGHTS[i], {})  # type: ignore[func-returns-value]
+    assert kept == []
+
+
+def test_chains_and_many_weights_take_linear_time() -> None:
+    weights = [np.ones((2, 3), np.float32) for _ in range(400)]
+
+    def deep(weights: Any, x: Any) -> list[Any]:
+        for w in weights:
+            x = x + w.T.reshape(6)
+        return [x]
+
+    parts = cut(deep, weights, np.zeros(6, np.float32))
+    assert len(parts.first) == 800
+    assert len(parts.taken) == 400
