@@ -10,9 +10,9 @@ import onnx.parser
 import onnx_ir as ir
 
 from accelc.ir.inline import inline_call
+from accelc.ir.lowest_opset import knows
 from accelc.ir.pass_base import PassContext
 from accelc.ir.rewrite import Editor, regions
-from accelc.ir.schemas import schema_of, type_string
 
 DOMAIN = "accelc.plain"
 """Domain of the functions made here; none is left."""
@@ -88,26 +88,9 @@ def make_runnable(model: ir.Model) -> None:
                 inline_call(edit, node, _definition(node, x))
     nodes = [node for graph in regions(model) for node in graph]
     if any(node.domain == "" and node.op_type in RENEWED for node in nodes) and all(
-        map(_known_before, nodes)
+        knows(node, OLDER_OPSET) for node in nodes
     ):
         model.opset_imports[""] = OLDER_OPSET
-
-
-def _known_before(node: ir.Node) -> bool:
-    """Whether the older opset has the op with these attributes and dtypes."""
-    if node.domain != "":
-        return True
-    schema = schema_of(node.op_type, "", OLDER_OPSET)
-    if schema is None or not set(node.attributes) <= set(schema.attributes):
-        return False
-    if len(node.inputs) > schema.max_inputs or len(node.outputs) > schema.max_outputs:
-        return False
-    for values, formals in ((node.inputs, schema.inputs), (node.outputs, schema.outputs)):
-        for i, value in enumerate(values):
-            allowed = schema.allowed.get(formals[min(i, len(formals) - 1)].type_str)
-            if value is not None and allowed is not None and type_string(value.type) not in allowed:
-                return False
-    return True
 
 
 def _definition(node: ir.Node, x: ir.Value) -> ir.Function:

@@ -14,6 +14,7 @@ from accelc.artifact import read_model
 from accelc.errors import CallError, UnsupportedError
 from accelc.ir.cost import weight_bytes
 from accelc.ir.inline import inline_all
+from accelc.ir.lowest_opset import lower_opset
 from accelc.ir.runnable import make_runnable
 from accelc.ir.schemas import newest_ops
 from accelc.ir.shapes import dims_of
@@ -74,14 +75,17 @@ class OnnxExecutable(Executable):
     """A plain ONNX model, run node by node with onnx.reference: right, slow, without any kernel.
 
     Args:
-        model: The graph to emit.
+        model: The graph to emit, at the opset that the reference runs; for others the oldest opset is named that
+            says the same.
         kernels: Top-level nodes before inlining.
     """
 
     target_name = "onnx"
 
     def __init__(self, model: ir.Model, *, kernels: int) -> None:
-        self.model = self.emitted = model
+        self.model = model
+        self.emitted = model.clone()
+        lower_opset(self.emitted)
         initial = set(model.graph.initializers)
         self.inputs = tuple(spec_of(v) for v in model.graph.inputs if v.name not in initial)
         self.outputs = tuple(spec_of(v) for v in model.graph.outputs)
