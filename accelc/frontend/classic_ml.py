@@ -101,35 +101,117 @@ def _linear(call: Call, rows: int) -> str:
     return call.add("Gemm", _real(call), weights, *intercepts, transB=1)
 
 
-def _transformed(call: Call, scores: str) -> str:
-    post = call.attr("post_transform", "NONE")
+def transformed(call: Call, scores: str, post: str) -> str:
+    """Scores [rows, classes] after ``post_transform``."""
     if post == "NONE":
         return scores
     if post == "SOFTMAX":
         return call.add("Softmax", scores, axis=-1)
     if post == "LOGISTIC":
         return call.add("Sigmoid", scores)
+    if post == "SOFTMAX_ZERO":
+        # Scores of 0 do not take part in the sum.
+        top = call.add("ReduceMax", scores, call.ints(-1), keepdims=1)
+        some = call.add("Greater", call.add("Abs", scores), call.number(1e-7, scores))
+        parts = call.add("Exp", call.add("Sub", scores, top))
+        total = call.add("ReduceSum", call.add("Where", some, parts, call.number(0.0, scores)), call.ints(-1))
+        rest = call.add("Mul", scores, call.add("Exp", call.add("Neg", top)))
+        return call.add("Div", call.add("Where", some, parts, rest), total)
     raise Opaque(f"post_transform {post}")
+
+
+def two_scores(call: Call, score: str, post: str, *, share: bool) -> str:
+    """Scores of two classes from the one score [rows, 1] of the second: onnxruntime's way to write them.
+
+    Args:
+        call: The call.
+        score: What speaks for the second class.
+        post: The ``post_transform``.
+        share: The score is a share of 1; else the classes differ by sign.
+    """
+    if post == "LOGISTIC":
+        both = call.add("Concat", call.add("Neg", score), score, axis=-1)
+        return call.add("Sigmoid", both)
+    if post not in ("NONE", "SOFTMAX", "SOFTMAX_ZERO"):
+        raise Opaque(f"post_transform {post} of one score for two classes")
+    other = call.add("Sub", call.number(1.0, score), score) if share else call.add("Neg", score)
+    return call.add("Concat", other, score, axis=-1)
+
+
+def class_labels(call: Call, ints: str, strings: str) -> tuple[str, int]:
+    """The labels as a vector, and how many there are."""
+    labels = [int(label) for label in call.attr(ints, [])]
+    if labels:
+        return call.ints(*labels), len(labels)
+    texts = [bytes(label).decode() for label in call.attributes.get(strings, [])]
+    if not texts or not all(text.isprintable() and not set(text) & set('"\\') for text in texts):
+        raise Opaque("labels that are neither integers nor plain text")
+    return call.add("Constant", value_strings=texts), len(texts)
 
 
 def linear_regressor(call: Call) -> None:
     """A linear model, [N, targets]."""
     if call.rank(0) not in (2, None):
         raise Opaque("one row without a batch dim")
-    call.gives(0, _transformed(call, _linear(call, int(call.attr("targets", 1)))))
+    scores = _linear(call, int(call.attr("targets", 1)))
+    call.gives(0, transformed(call, scores, call.attr("post_transform", "NONE")))
 
 
 def linear_classifier(call: Call) -> None:
-    """Scores of each class, and the label of the largest."""
-    labels = [int(label) for label in call.attr("classlabels_ints", [])]
-    if len(labels) < 3 or len(call.attr("intercepts", [])) != len(labels):
-        raise Opaque("labels are strings, or there is one score for two classes")
+    """Scores of each class, and the label of the largest; with one score for two classes that of its sign."""
+    rows, post = len(call.attr("intercepts", [])), call.attr("post_transform", "NONE")
+    labels, count = class_labels(call, "classlabels_ints", "classlabels_strings")
+    if rows != count and (rows, count) != (1, 2):
+        raise Opaque(f"{rows} scores for {count} classes")
     if call.rank(0) not in (2, None):
         raise Opaque("one row without a batch dim")
-    scores = _linear(call, len(labels))
-    best = call.add("ArgMax", scores, axis=-1, keepdims=0)
-    call.gives(0, call.add("Gather", call.ints(*labels), best))
-    call.gives(1, _transformed(call, scores))
+    scores = _linear(call, rows)
+    if rows == 1:
+        positive = call.add("Greater", call.add("Squeeze", scores, call.ints(-1)), call.number(0.0, scores))
+        call.gives(0, call.add("Gather", labels, call.add("Cast", positive, to=TensorProto.INT64)))
+        call.gives(1, two_scores(call, scores, post, share=True))
+        return
+    call.gives(0, call.add("Gather", labels, call.add("ArgMax", scores, axis=-1, keepdims=0)))
+    call.gives(1, transformed(call, scores, post))
+
+
+def svm_regressor(call: Call) -> None:
+    """Sum of kernels between x and the support vectors, or a linear function without them.
+
+    Source: https://onnx.ai/onnx/operators/onnx_aionnxml_SVMRegressor.html
+    """
+    if call.rank(0) not in (2, None) or call.attr("post_transform", "NONE") != "NONE":
+        raise Opaque("one row without a batch dim, or a post_transform")
+    x, supports = _real(call), int(call.attr("n_supports", 0))
+    found = x
+    if supports:
+        vectors = call.add("Reshape", _floats(call, "support_vectors"), call.ints(supports, -1))
+        found = _kernel(call, x, vectors)
+    weights = call.add("Reshape", _floats(call, "coefficients"), call.ints(-1, 1))
+    result = call.add("Gemm", found, weights, _floats(call, "rho"))
+    if call.attr("one_class", 0):
+        one, minus = call.number(1.0, result), call.number(-1.0, result)
+        result = call.add("Where", call.add("Greater", result, call.number(0.0, result)), one, minus)
+    call.gives(0, result)
+
+
+def _kernel(call: Call, x: str, vectors: str) -> str:
+    """[rows, vectors]."""
+    kind = call.attr("kernel_type", "LINEAR")
+    gamma, offset, degree = ([float(value) for value in call.attr("kernel_params", [])] + [0.0] * 3)[:3]
+    if kind == "RBF":
+        away = call.add("Sub", call.add("Unsqueeze", x, call.ints(1)), vectors)
+        far = call.add("ReduceSumSquare", away, call.ints(-1), keepdims=0)
+        return call.add("Exp", call.add("Mul", far, call.number(-gamma, far)))
+    product = call.add("Gemm", x, vectors, transB=1)
+    if kind == "LINEAR":
+        return product
+    line = call.add("Add", call.add("Mul", product, call.number(gamma, x)), call.number(offset, x))
+    if kind == "POLY":
+        return call.add("Pow", line, call.number(degree, x))
+    if kind == "SIGMOID":
+        return call.add("Tanh", line)
+    raise Opaque(f"kernel_type {kind}")
 
 
 RULES: dict[str, Rule] = {
@@ -141,5 +223,6 @@ RULES: dict[str, Rule] = {
     "LinearRegressor": linear_regressor,
     "Normalizer": normalizer,
     "OneHotEncoder": one_hot_encoder,
+    "SVMRegressor": svm_regressor,
     "Scaler": scaler,
 }

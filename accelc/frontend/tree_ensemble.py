@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
+from accelc.frontend.classic_ml import class_labels, transformed, two_scores
 from accelc.frontend.microsoft.call import Call, Opaque, Rule
 
 _COMPARE = {
@@ -145,14 +146,7 @@ def _finished(call: Call, scores: str) -> str:
     base = [float(value) for value in call.attr("base_values", [])]
     if base:
         scores = call.add("Add", scores, call.add("Constant", value_floats=base))
-    post = call.attr("post_transform", "NONE")
-    if post not in ("NONE", "SOFTMAX", "LOGISTIC"):
-        raise Opaque(f"post_transform {post}")
-    return {
-        "NONE": lambda: scores,
-        "SOFTMAX": lambda: call.add("Softmax", scores, axis=-1),
-        "LOGISTIC": lambda: call.add("Sigmoid", scores),
-    }[post]()
+    return transformed(call, scores, call.attr("post_transform", "NONE"))
 
 
 def regressor(call: Call) -> None:
@@ -169,18 +163,107 @@ def regressor(call: Call) -> None:
 
 
 def classifier(call: Call) -> None:
-    """Scores [rows, classes] and the label of the largest; labels are integers, each class has weights."""
-    labels = [int(label) for label in call.attr("classlabels_int64s", [])]
-    if len(labels) == 2:
-        raise Opaque("two classes: their label follows other rules than the largest score")
-    if len(labels) < 3 or set(_ints(call, "class_ids").tolist()) != set(range(len(labels))):
-        raise Opaque("labels are strings, or a class has no weights of its own")
+    """Scores [rows, classes] and the label of the largest; two classes have rules of their own."""
+    labels, count = class_labels(call, "classlabels_int64s", "classlabels_strings")
+    used = sorted(set(_ints(call, "class_ids").tolist()))
+    if count == 2:
+        _two_classes(call, labels, used)
+        return
+    if count < 2 or used != list(range(count)):
+        raise Opaque("a class has no weights of its own")
     trees = _read(call)
-    scores = _sums(call, trees, _leaf_weights(call, trees, "class", len(labels)))
-    done = _finished(call, scores)
+    done = _finished(call, _sums(call, trees, _leaf_weights(call, trees, "class", count)))
     best = call.add("ArgMax", done, axis=-1, keepdims=0)
-    call.gives(0, call.add("Gather", call.ints(*labels), best))
+    call.gives(0, call.add("Gather", labels, best))
     call.gives(1, done)
 
 
-RULES: dict[str, Rule] = {"TreeEnsembleRegressor": regressor, "TreeEnsembleClassifier": classifier}
+def _two_classes(call: Call, labels: str, used: list[int]) -> None:
+    """As onnxruntime does: the second class wins if the one score, or its own, exceeds a threshold.
+
+    The threshold is 1/2 where all weights are shares, that is not negative, and 0 otherwise.
+    """
+    base, post = call.attr("base_values", []), call.attr("post_transform", "NONE")
+    if used == [0, 1] and (base or [int(label) for label in call.attr("classlabels_int64s", [])] != [0, 1]):
+        raise Opaque("two classes with base values, or with labels other than 0 and 1")
+    if used not in ([0], [0, 1]) or len(base) > 1:
+        raise Opaque(f"two classes with weights of {used} and {len(base)} base values")
+    trees = _read(call)
+    scores = _sums(call, trees, _leaf_weights(call, trees, "class", len(used)))
+    if base:
+        scores = call.add("Add", scores, call.number(float(base[0]), scores))
+    share = len(used) == 1 and all(weight >= 0 for weight in call.attr("class_weights", []))
+    last = call.add("Gather", scores, call.add("Constant", value_int=len(used) - 1), axis=1)
+    second = call.add("Greater", last, call.number(0.5 if share else 0.0, scores))
+    call.gives(0, call.add("Gather", labels, call.add("Cast", second, to=TensorProto.INT64)))
+    both = two_scores(call, scores, post, share=share) if len(used) == 1 else transformed(call, scores, post)
+    call.gives(1, both)
+
+
+def ensemble(call: Call) -> None:
+    """The newer form (ai.onnx.ml 5), in which leaves are a table of their own.
+
+    Source: https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html
+    """
+    targets, aggregate = int(call.attr("n_targets", 1)), int(call.attr("aggregate_function", 1))
+    if aggregate not in (0, 1):
+        raise Opaque(f"aggregate_function {aggregate}")
+    trees, weights = _read_ensemble(call, targets)
+    total = _sums(call, trees, weights)
+    if aggregate == 0:
+        total = call.add("Div", total, call.number(float(len(trees.roots)), total))
+    posts = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+    post = int(call.attr("post_transform", 0))
+    call.gives(0, transformed(call, total, posts[post] if 0 <= post < len(posts) else str(post)))
+
+
+def _array(call: Call, name: str) -> np.ndarray:
+    found = call.attributes.get(name)
+    if not isinstance(found, TensorProto):
+        raise Opaque(f"{name} is missing")
+    return numpy_helper.to_array(found)
+
+
+def _read_ensemble(call: Call, targets: int) -> tuple[_Trees, np.ndarray]:
+    """Tables over inner nodes and then leaves, and what each adds to the targets."""
+    modes, splits = _array(call, "nodes_modes"), _array(call, "nodes_splits")
+    leaf_weights, leaf_targets = _array(call, "leaf_weights"), _ints(call, "leaf_targetids")
+    names = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ")
+    kinds = set(modes.tolist())
+    if len(kinds) != 1 or not kinds <= set(range(len(names))) or splits.dtype != np.float32:
+        raise Opaque("comparisons of several kinds or with sets, or thresholds other than float32")
+    inner, leaves = len(modes), len(leaf_weights)
+    count = inner + leaves
+    if targets * count > MAX_WEIGHTS or not ((leaf_targets >= 0) & (leaf_targets < targets)).all():
+        raise Opaque("too many leaves times targets, or a leaf of no target")
+    own = np.arange(inner, count)
+    children = []
+    for side in ("true", "false"):
+        to = _ints(call, f"nodes_{side}nodeids") + inner * _ints(call, f"nodes_{side}leafs")
+        if len(to) != inner or not ((to >= 0) & (to < count)).all():
+            raise Opaque("a child is no node")
+        children.append(np.concatenate([to, own]))
+    rest = np.zeros(leaves, np.int64)
+    missing = _ints(call, "nodes_missing_value_tracks_true")
+    weights = np.zeros((count, targets), np.float32)
+    weights[own, leaf_targets] = leaf_weights
+    roots = _ints(call, "tree_roots")
+    trees = _Trees(
+        np.concatenate([_ints(call, "nodes_featureids"), rest]),
+        np.concatenate([splits, rest.astype(np.float32)]),
+        children[0],
+        children[1],
+        np.concatenate([missing if len(missing) else np.zeros(inner, np.int64), rest]),
+        roots,
+        _depth(roots, children, np.arange(count) >= inner),
+        _COMPARE[names[kinds.pop()]],
+        {},
+    )
+    return trees, weights
+
+
+RULES: dict[str, Rule] = {
+    "TreeEnsemble": ensemble,
+    "TreeEnsembleClassifier": classifier,
+    "TreeEnsembleRegressor": regressor,
+}

@@ -61,7 +61,19 @@ def split(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
     return [np.array(filled, dtype=object).reshape(*x.shape, width), counts]
 
 
+def gather(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]:
+    """Elements at indices along an axis, strings included. Source: ONNX Gather-13."""
+    x, index, axis = np.asarray(inputs[0]), np.asarray(inputs[1]), int(attrs.get("axis", 0))
+    extent = x.shape[axis]
+    if index.size and (index.min() < -extent or index.max() >= extent):
+        raise CallError(
+            "an index of Gather is out of range", why=f"{int(index.min())} to {int(index.max())} of {extent}"
+        )
+    return [np.asarray(np.take(x, index, axis), x.dtype)]
+
+
 OPS: dict[tuple[str, str], HostOp] = {
+    ("", "Gather"): gather,
     ("", "StringNormalizer"): normalize,
     ("", "RegexFullMatch"): full_match,
     ("", "StringConcat"): concat,

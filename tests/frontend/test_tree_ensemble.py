@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import accelc
 
@@ -60,6 +60,14 @@ def _model(op: str, attrs: dict[str, Any]) -> ModelProto:
         ("TreeEnsembleRegressor", 2, "BRANCH_GT", {"aggregate_function": "AVERAGE"}),
         ("TreeEnsembleClassifier", 3, "BRANCH_LT", {}),
         ("TreeEnsembleClassifier", 3, "BRANCH_LEQ", {"post_transform": "SOFTMAX"}),
+        (
+            "TreeEnsembleClassifier",
+            1,
+            "BRANCH_LEQ",
+            {"post_transform": "LOGISTIC", "classlabels_int64s": [4, 7]},
+        ),
+        ("TreeEnsembleClassifier", 1, "BRANCH_LEQ", {"classlabels_int64s": [4, 7], "base_values": [0.25]}),
+        ("TreeEnsembleClassifier", 2, "BRANCH_LEQ", {"classlabels_int64s": [0, 1]}),
     ],
 )
 def test_against_onnxruntime(op: str, targets: int, mode: str, extra: dict[str, Any]) -> None:
@@ -76,3 +84,19 @@ def test_against_onnxruntime(op: str, targets: int, mode: str, extra: dict[str, 
         for want, got in zip(session.run(None, {"x": x}), exe.run(None, {"x": x}), strict=True):
             assert (want.shape, want.dtype) == (got.shape, got.dtype)
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_leaves_in_a_table_of_their_own() -> None:
+    thresholds = numpy_helper.from_array(np.array([0.1, -0.2, 0.3], np.float32))
+    attrs = {
+        "n_targets": 2, "nodes_featureids": [0, 1, 2], "nodes_splits": thresholds, "tree_roots": [0, 2],
+        "nodes_modes": numpy_helper.from_array(np.zeros(3, np.uint8)), "nodes_truenodeids": [1, 0, 3],
+        "nodes_trueleafs": [0, 1, 1], "nodes_falsenodeids": [1, 2, 4], "nodes_falseleafs": [1, 1, 1],
+        "leaf_targetids": [0, 1, 0, 0, 1], "leaf_weights": numpy_helper.from_array(np.float32([1, 2, 3, 4, 5])),
+    }  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((9, FEATURES)).astype(np.float32)
+    for aggregate in (0, 1):
+        model = _model("TreeEnsemble", {**attrs, "aggregate_function": aggregate})
+        model.opset_import[1].version = 5
+        want = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+        np.testing.assert_allclose(accelc.compile(model, verify=False, strict=True)(x=x), want, rtol=1e-6)
