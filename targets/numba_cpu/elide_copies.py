@@ -30,7 +30,14 @@ _MOST_ROUNDS = 12
 """How often elided copies are checked before the rest is given up; models need one or two."""
 
 
-def elide_copies(program: Program, isa: Isa, samples: Sequence[Mapping[str, int]], threads: int = 1) -> int:
+def elide_copies(
+    program: Program,
+    isa: Isa,
+    samples: Sequence[Mapping[str, int]],
+    threads: int = 1,
+    *,
+    always: bool = False,
+) -> int:
     """Remove copies from a program, in place; the values must be renumbered afterwards.
 
     Args:
@@ -38,6 +45,7 @@ def elide_copies(program: Program, isa: Isa, samples: Sequence[Mapping[str, int]
         isa: What kernels are made for.
         samples: Sizes of the symbols for which calls are tried and memory is compared.
         threads: Threads of a call.
+        always: Also where a region needs more memory then.
 
     Returns:
         The number of copies removed.
@@ -48,7 +56,7 @@ def elide_copies(program: Program, isa: Isa, samples: Sequence[Mapping[str, int]
         elision.undo(list(elision.elided))
         return 0
     elision.drop_copies()
-    for attempt in range(_MOST_RESTORED + 1):
+    for attempt in range(0 if always else _MOST_RESTORED + 1):
         after = [_peak(program, isa, symbols, threads) for symbols in samples]
         worse = [i for i, (old, new) in enumerate(zip(before, after, strict=True)) if new > old]
         if not worse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from accelc.errors import CallError, UnsupportedError, UsageError
 from accelc.ir.dims import Dim, symbols_in
@@ -12,7 +13,7 @@ from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory_map import plan_regions
 from accelc.targets.numba_cpu.program import Program, SymbolCall
 from accelc.targets.numba_cpu.regions import split
-from accelc.targets.numba_cpu.rematerialise import rematerialise
+from accelc.targets.numba_cpu.rematerialise import MemoryLimitError, rematerialise
 from accelc.targets.numba_cpu.renumber import renumber
 from accelc.targets.numba_cpu.reorder import reorder
 
@@ -21,32 +22,84 @@ _SIZES = (64, 33, 16, 8, 224, 7)
 of 1 tells nothing: strides do not matter along it."""
 
 
-def improve(program: Program, isa: Isa, threads: int) -> None:
-    """Improve a program and its bodies, in place. A program whose regions no sample fits stays as it is."""
+def improve(program: Program, isa: Isa, threads: int, *, always_join: bool = False) -> None:
+    """Improve a program and its bodies, in place. A program whose regions no sample fits stays as it is.
+
+    Args:
+        program: The program.
+        isa: What kernels are made for.
+        threads: Threads of a call.
+        always_join: Joins are written in place even where the joined buffer lives so long that more is needed.
+    """
     for each in program.programs():
         samples = sample_sizes(each, isa, threads)
         if not samples:
             continue
-        elide_copies(each, isa, samples, threads)
+        elide_copies(each, isa, samples, threads, always=always_join)
         reorder(each, isa, samples, threads)
         renumber(each)
 
 
-def limit_memory(program: Program, isa: Isa, threads: int, limit_bytes: int) -> MemoryCost:
-    """Keep the arenas of a program and its bodies within a limit, in place.
+def improve_within(program: Program, isa: Isa, threads: int, limit_bytes: int) -> tuple[Program, MemoryCost]:
+    """As ``improve``, with the arenas of the program and its bodies kept within a limit.
+
+    Two ways are tried, with joins written in place where that needs no more memory, and everywhere: a joined buffer
+    lives long, but once it is there its parts can be made in strips. The one that adds fewer operations is taken.
+
+    Returns:
+        The program (``program`` itself stays as it is), and what the limit costs.
 
     Raises:
-        LimitError: The limit cannot be met.
+        MemoryLimitError: The limit cannot be met.
         UsageError: Sizes are not known before running, so nothing can be promised.
     """
+    found: list[tuple[Program, MemoryCost]] = []
+    problems: list[MemoryLimitError] = []
+    for always_join in (False, True):
+        variant = _copy(program)
+        improve(variant, isa, threads, always_join=always_join)
+        if not always_join:
+            unlimited = max(_arena(each, isa, threads) for each in variant.programs())
+        try:
+            cost = _limit(variant, isa, threads, limit_bytes)
+        except MemoryLimitError as error:
+            problems.append(error)
+            continue
+        found.append((variant, replace(cost, unlimited_bytes=unlimited)))
+        if cost.recomputed_calls == 0:
+            break
+    if not found:
+        raise MemoryLimitError(limit_bytes, unlimited, min(error.least_bytes for error in problems))
+    return min(found, key=lambda pair: (pair[1].recomputed_flops, pair[1].recomputed_calls))
+
+
+def _arena(program: Program, isa: Isa, threads: int) -> int:
+    _check_static(program)
+    return max((r.plan.peak_bytes for r in plan_regions(program, isa, {}, threads)), default=0)
+
+
+def _check_static(program: Program) -> None:
+    if free := sorted({name for dim in _dims(program) for name in symbols_in(dim)}):
+        raise UsageError(
+            "a memory limit needs shapes that are known when compiling",
+            why=f"free are {', '.join(free[:5])}",
+            fix="give each a size, as in --dim batch=1",
+        )
+
+
+def _copy(program: Program) -> Program:
+    """A copy that can be changed; nesting of bodies is bounded by the import."""
+    return replace(
+        program,
+        values=list(program.values),
+        steps=list(program.steps),
+        bodies=[_copy(body) for body in program.bodies],
+    )
+
+
+def _limit(program: Program, isa: Isa, threads: int, limit_bytes: int) -> MemoryCost:
     costs = []
     for each in program.programs():
-        if any(symbols_in(dim) for dim in _dims(each)):
-            raise UsageError(
-                "a memory limit needs shapes that are known when compiling",
-                why=f"free are {', '.join(sorted({n for dim in _dims(each) for n in symbols_in(dim)})[:5])}",
-                fix="give each a size, as in --dim batch=1",
-            )
         costs.append(rematerialise(each, isa, {}, threads, limit_bytes))
         renumber(each)
     return MemoryCost(

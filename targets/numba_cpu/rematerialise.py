@@ -1,4 +1,7 @@
-"""A program within a memory limit: cheap values are computed again instead of kept (accelc.plan.recompute)."""
+"""A program within a memory limit: chains are done in strips, and cheap values are computed again instead of kept.
+
+See strips.py for the first and accelc.plan.recompute for the second; both only ever add calls.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,32 @@ from accelc.errors import LimitError
 from accelc.plan.recompute import Recomputation, recompute
 from accelc.quantities import size_text
 from accelc.target import MemoryCost
-from accelc.targets.numba_cpu.call_flops import call_flops
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory_map import plan_regions
 from accelc.targets.numba_cpu.program import Call, Program, Step, SymbolCall, Value
 from accelc.targets.numba_cpu.regions import external_values, split
 from accelc.targets.numba_cpu.reorder import region_work
+from accelc.targets.numba_cpu.strip_search import StripSearch
+from accelc.targets.numba_cpu.strips import flops_of
 from accelc.targets.numba_cpu.tensors import TensorTable
 
 _MOST_ATTEMPTS = 6
 """Goals tried below the limit where the arena comes out larger than the bytes alive at once."""
+_GOALS = (1.0, 0.93, 0.8, 0.6, 0.0)
+"""Shares of the limit that strips aim at, in turn: a lower goal sees more than the highest step."""
+
+
+class MemoryLimitError(LimitError):
+    """A memory limit cannot be met; ``least_bytes`` is the smallest arena that was found."""
+
+    def __init__(self, limit_bytes: int, unlimited_bytes: int, least_bytes: int) -> None:
+        self.least_bytes = least_bytes
+        super().__init__(
+            f"the arena cannot be kept within {size_text(limit_bytes)}",
+            why=f"it takes {size_text(unlimited_bytes)} ({unlimited_bytes} bytes) without a limit; the least found is "
+            f"{size_text(least_bytes)} ({least_bytes} bytes)",
+            fix="raise --mem-limit, or compile for smaller inputs",
+        )
 
 
 def rematerialise(
@@ -34,21 +53,46 @@ def rematerialise(
         limit_bytes: The limit.
 
     Raises:
-        LimitError: It cannot be met; says the least that was found.
+        MemoryLimitError: It cannot be met; says the least that was found.
     """
     planned = plan_regions(program, isa, symbols, threads)
     unlimited = max((region.plan.peak_bytes for region in planned), default=0)
-    calls = flops = 0
+    calls, flops = len(program.steps), 0
     for number, region in enumerate(planned):
         if region.plan.peak_bytes > limit_bytes:
-            found = _Limited(program, isa, symbols, threads, number).fit(limit_bytes, region.plan.peak_bytes)
-            calls += len(found.runs) - len(region.calls)
-            flops += found.flops
-    return MemoryCost(limit_bytes, unlimited, calls, flops)
+            flops += _keep_within(program, isa, symbols, threads, number, limit_bytes, region.plan.peak_bytes)
+    return MemoryCost(limit_bytes, unlimited, len(program.steps) - calls, flops)
 
 
-class _Limited:
-    """One region that needs more memory than it may have."""
+def _keep_within(
+    program: Program,
+    isa: Isa,
+    symbols: Mapping[str, int],
+    threads: int,
+    number: int,
+    limit: int,
+    unlimited: int,
+) -> int:
+    """Change one region; the operations that adds. Strips come first, they cost next to nothing."""
+    least = unlimited
+    for share in _GOALS:
+        search = StripSearch(program, isa, symbols, threads, number)
+        search.run(int(limit * share))
+        found, flops, peak = search.program, search.flops, search.peak_bytes
+        if peak > limit:
+            runs = _Runs(found, isa, symbols, threads, number)
+            changed, added, lower = runs.least(limit)
+            if lower < peak:
+                found, flops, peak = changed, flops + added, lower
+        least = min(least, peak)
+        if peak <= limit:
+            program.values, program.steps = found.values, found.steps
+            return flops
+    raise MemoryLimitError(limit, unlimited, least)
+
+
+class _Runs:
+    """One region whose values are to be computed again."""
 
     def __init__(
         self, program: Program, isa: Isa, symbols: Mapping[str, int], threads: int, number: int
@@ -62,34 +106,19 @@ class _Limited:
         self.work = region_work(program, isa, [symbols], threads, self.steps, external)
         self.calls = [step for step in self.steps if isinstance(step, Call)]
 
-    def fit(self, limit: int, unlimited: int) -> Recomputation:
-        """Change the program so that the region keeps the limit."""
-        least, goal = unlimited, limit
+    def least(self, limit: int) -> tuple[Program, int, int]:
+        """A program within the limit, or the one nearest to it that was found; operations added, its arena."""
+        goal = limit
+        best: tuple[Program, int, int] | None = None
         for _ in range(_MOST_ATTEMPTS):
             found, changed, peak = self._try(goal)
-            least = min(least, peak)
-            if peak <= limit:
-                self.program.values, self.program.steps = changed.values, changed.steps
-                return found
-            if found.peak_bytes > goal:
+            if best is None or peak < best[2]:
+                best = (changed, found.flops, peak)
+            if peak <= limit or found.peak_bytes > goal:
                 break
-            goal -= peak - limit
-        raise LimitError(
-            f"the arena cannot be kept within {size_text(limit)}",
-            why=f"it takes {size_text(unlimited)} ({unlimited} bytes) without a limit; the least found is "
-            f"{size_text(self._least(least))} ({self._least(least)} bytes)",
-            fix="raise --mem-limit, or compile for smaller inputs",
-        )
-
-    def _least(self, known: int) -> int:
-        """The smallest arena that a search in steps of a fiftieth finds."""
-        goal = known
-        while True:
-            found, _, peak = self._try(goal)
-            known = min(known, peak)
-            if found.peak_bytes > goal or goal <= 0:
-                return known
-            goal = min(goal, found.peak_bytes) * 49 // 50
+            goal = min(goal - (peak - limit), found.peak_bytes * 49 // 50)
+        assert best is not None  # there is at least one attempt
+        return best
 
     def _try(self, goal: int) -> tuple[Recomputation, Program, int]:
         """What a goal leads to: the runs, the program with them, its arena in this region."""
@@ -111,14 +140,7 @@ class _Limited:
 
     def _flops(self) -> list[int]:
         table = TensorTable(self.program, self.symbols)
-        return [
-            call_flops(
-                call,
-                [table.tensor(value) if value >= 0 else None for value in call.inputs],
-                [table.tensor(value) for value in call.outputs],
-            )
-            for call in self.calls
-        ]
+        return [flops_of(self.program, table, [call]) for call in self.calls]
 
     def _with(self, found: Recomputation) -> Program:
         """The program with these runs; values that are made again are values of their own."""

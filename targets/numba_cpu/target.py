@@ -29,7 +29,7 @@ class NumbaCpu(Target):
             LoweringError: A node can neither be compiled nor run on the reference.
         """
         from accelc.targets.numba_cpu.executable import CpuExecutable
-        from accelc.targets.numba_cpu.improve import improve, limit_memory
+        from accelc.targets.numba_cpu.improve import improve, improve_within
         from accelc.targets.numba_cpu.kernel_store import KernelStore
         from accelc.targets.numba_cpu.lower.graph import lower_graph
         from accelc.targets.numba_cpu.lower.tables import table
@@ -47,12 +47,13 @@ class NumbaCpu(Target):
                 fix="compile without --strict to run them on the reference",
             )
         threads = max(1, options.threads)
-        improve(lowered.program, isa, threads)
-        cost = None
-        if options.mem_limit is not None:
-            cost = limit_memory(lowered.program, isa, threads, options.mem_limit)
+        program, cost = lowered.program, None
+        if options.mem_limit is None:
+            improve(program, isa, threads)
+        else:
+            program, cost = improve_within(program, isa, threads, options.mem_limit)
         store = KernelStore(options.cache_dir, isa, options.progress)
-        return CpuExecutable(lowered.program, isa, store, options, cost)
+        return CpuExecutable(program, isa, store, options, cost)
 
     def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> Executable:
         """Load an artifact; kernels that this machine's cache lacks are compiled again."""
