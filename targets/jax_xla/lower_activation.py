@@ -27,11 +27,13 @@ SELU_ALPHA = 1.67326319217681884765625
 SELU_GAMMA = 1.05070102214813232421875
 
 
-def _activation(op_type: str) -> Callable[[Callable[..., jax.Array]], Callable[..., jax.Array]]:
+def _activation(
+    op_type: str, since: int = 1
+) -> Callable[[Callable[..., jax.Array]], Callable[..., jax.Array]]:
     """Register ``function(x, **attributes)``, given ``x`` in at least float32; the result is in its own dtype."""
 
     def register(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-        @TABLE.op(op_type)
+        @TABLE.op(op_type, since=since)
         @wraps(function)
         def lowering(ctx: Ctx, x: Array, **attributes: Any) -> jax.Array:
             return function(wide(x), **attributes).astype(x.dtype)
@@ -71,10 +73,16 @@ def celu(x: jax.Array, *, alpha: float = 1.0) -> jax.Array:
     return jnp.maximum(x, 0) + jnp.minimum(0, alpha * jnp.expm1(x / alpha))
 
 
-@_activation("Selu")
+@_activation("Selu", since=6)
 def selu(x: jax.Array, *, alpha: float = SELU_ALPHA, gamma: float = SELU_GAMMA) -> jax.Array:
     """``gamma`` times the Elu of ``x``."""
     return gamma * jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0)))
+
+
+@_activation("Selu", since=1)
+def rounded_selu(x: jax.Array, *, alpha: float = 1.6732, gamma: float = 1.0507) -> jax.Array:
+    """``Selu`` before opset 6: the constants have fewer digits."""
+    return selu(x, alpha=alpha, gamma=gamma)
 
 
 @_activation("HardSigmoid")

@@ -20,6 +20,8 @@ from accelc.targets.jax_xla.program import Constants
 from accelc.targets.jax_xla.shape_arithmetic import evaluate, is_symbolic, shape_of, size_of
 from accelc.targets.jax_xla.table import LoweringTable, snake
 
+WITHOUT_MEANING = frozenset({"consumed_inputs"})
+"""Attributes that say nothing about the result: opset 1 told runtimes which buffers they may reuse."""
 Values = MutableMapping[ir.Value, Any]
 """Arrays by value: NumPy where known while tracing, JAX otherwise."""
 
@@ -156,7 +158,8 @@ class Tracer:
             raise LoweringError(f"no lowering for {node.op_type}")
         count = max((i + 1 for i, output in enumerate(node.outputs) if output.name), default=1)
         ctx = Ctx(node, version, count, self.platform, self.precision, self._next_key())
-        result = rule.function(ctx, *operands, **{snake(name): value for name, value in attrs.items()})
+        named = {snake(name): value for name, value in attrs.items() if name not in WITHOUT_MEANING}
+        result = rule.function(ctx, *operands, **named)
         return result if isinstance(result, tuple | list) else (result,)
 
     def _next_key(self) -> jax.Array | None:
