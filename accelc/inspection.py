@@ -11,15 +11,15 @@ import onnx_ir as ir
 
 from accelc.errors import UsageError
 from accelc.ir.cost import inlined, node_cost
+from accelc.ir.editor import origin_of
 from accelc.ir.pass_base import node_name
-from accelc.ir.shapes import describe, dims_of, infer
+from accelc.ir.shapes import describe, dims_of, dtype_name, infer
 from accelc.ir.weights import all_initializers, subgraphs_of
 
 if TYPE_CHECKING:
     from accelc.plan.memory_map import MemoryMap
 
 FUSED = "accelc.fused"
-ORIGIN = "accelc.origin"
 
 
 def op_name(node: ir.Node) -> str:
@@ -53,7 +53,7 @@ def nodes_in_order(model: ir.Model) -> list[dict[str, Any]]:
             "op": op_name(node),
             "kernel": node.op_type if node.domain == FUSED else "",
             "outputs": [describe(value) for value in node.outputs if value.name],
-            "origin": node.metadata_props.get(ORIGIN, ""),
+            "origin": list(origin_of(node)),
         }
         for node in model.graph
     ]
@@ -67,7 +67,7 @@ def largest_weights(model: ir.Model, count: int = 10) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {
             "name": name,
-            "dtype": str(dtype),
+            "dtype": dtype_name(dtype),
             "shape": shape,
             "bytes": math.ceil(math.prod(shape) * dtype.itemsize),
         }

@@ -37,8 +37,9 @@ def bench(
     seed: opt.Seed = 0,
     as_json: opt.Json = False,
 ) -> None:
-    """Time a model, interleaved with other systems: medians, percentiles, ratios, memory.
+    """Time a model beside other systems, in interleaved rounds.
 
+    Shows medians, percentiles, ratios and memory.
     Symbolic dims that --dim does not name are 1. Inputs that --input does not give are random.
     """
     from accelc.bench_model import bench_model

@@ -13,7 +13,7 @@ from accelc.cli.option_groups import Compiling, grouped
 from accelc.cli.output import emit_json, progress, rows
 from accelc.quantities import size_text
 
-app = opt.verb("Look at, empty or fill the folder of compiled kernels.")
+app = opt.verb("Look at, empty or fill the kernel cache.")
 
 
 @app.command()
@@ -38,7 +38,7 @@ def info(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
 
 @app.command()
 def clear(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
-    """Remove all compiled kernels; they are compiled again when needed."""
+    """Remove all kernels; what is needed is compiled again."""
     from accelc.targets.numba_cpu.object_cache import ObjectCache
 
     cache = ObjectCache(cache_dir)
@@ -59,7 +59,10 @@ def warm(
     compiling: Compiling,
     as_json: opt.Json = False,
 ) -> None:
-    """Compile the kernels of models into the cache, so that later compiles and loads find them."""
+    """Compile the kernels of models, so that they are there.
+
+    Later compiles and loads of models that need the same kernels find them in the cache.
+    """
     from accelc.driver import run_request
     from accelc.targets.numba_cpu.object_cache import ObjectCache
 

@@ -10,6 +10,7 @@ import typer
 from accelc.cli import options as opt
 from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import emit_json, progress
+from accelc.errors import UsageError
 
 if TYPE_CHECKING:
     from accelc.request import Request
@@ -47,7 +48,7 @@ def compile_model(
     time_limit: opt.TimeLimit = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Compile a model, verify it against onnxruntime, and save it as a folder."""
+    """Compile a model, verify the result, save it as a folder."""
     from dataclasses import replace
 
     from accelc.driver import run_request
@@ -66,6 +67,8 @@ def compile_model(
     )
     folder = output if output is not None else Path(f"{model.stem}.accel")
     _check_output(folder, model, compiling.target)  # before minutes of work, not after
+    if report is not None and not report.parent.is_dir():
+        raise UsageError(f"there is no folder {report.parent} for the report")
     with progress(not as_json and not print_ir_after) as show:
         request = replace(request, progress=show)
         exe = run_request(request)
@@ -83,7 +86,6 @@ def _check_output(output: Path, model: Path, target: str) -> None:
     """
     from accelc.artifact import check_free
     from accelc.driver import resolve_target
-    from accelc.errors import UsageError
     from accelc.model_file import is_model_file
 
     if not (resolve_target(target).emits and is_model_file(output)):

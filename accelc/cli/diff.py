@@ -34,7 +34,10 @@ def diff_models(
     compiling: Compiling,
     as_json: opt.Json = False,
 ) -> int:
-    """Show what differs: inputs, outputs, nodes, kernels, weights, results. Exit code 1 if results differ."""
+    """Show what differs between two models or artifacts.
+
+    Inputs, outputs, nodes, kernels, weights, and results on the same inputs: exit code 1 if these differ.
+    """
     from accelc.bench_model import model_of
     from accelc.difference import compare_results, difference
 

@@ -16,7 +16,7 @@ app = opt.verb()
 
 @app.command()
 def examine(cache_dir: opt.CacheDir = None, as_json: opt.Json = False) -> None:
-    """Examine this machine: versions, CPU, memory, cache folder, targets."""
+    """Examine this machine: versions, CPU, cache, targets."""
     from accelc.cli.targets import target_facts
     from accelc.free_memory import free_memory_bytes
     from accelc.machine import cpu_name, usable_cpus, versions

@@ -26,7 +26,10 @@ def explain_node(
     feeding: Feeding,
     as_json: opt.Json = False,
 ) -> None:
-    """Show what passes did with a node or refused to do, the kernel it is part of, and its time."""
+    """Show what became of one node, and why.
+
+    What passes did with it or refused to do, the kernel it is part of, and its time.
+    """
     with progress(not as_json) as show:
         exe, original, final = _open(source, compiling, show)
         facts = _facts(node, exe, original, final, feeding, compiling, rounds)
@@ -102,7 +105,7 @@ def _print(facts: dict[str, Any], *, traced: bool) -> None:
         ("refused", "\n".join(refusals)),
         ("becomes", "\n".join(becomes) or gone),
         ("kernel", "\n".join(each["kernel"] for each in facts["becomes"] if each["kernel"])),
-        ("with", "\n".join(", ".join(each["origin"]) for each in facts["becomes"])),
+        ("stands for", "\n".join(name for each in facts["becomes"] for name in each["origin"])),
         (
             "work",
             f"{count_text(facts['flops'])} FLOPs, {size_text(facts['bytes'])}" + f"  (at {at})" * bool(at),
@@ -130,7 +133,9 @@ def _print(facts: dict[str, Any], *, traced: bool) -> None:
 def _rewrite_text(item: dict[str, Any]) -> str:
     result = f" -> {item['result']}" if item["result"] else ""
     note = f"  ({item['note']})" if item["note"] else ""
-    return f"{item['pass']}: {item['rule']} of {', '.join(item['nodes'])}{result}{note}"
+    names = item["nodes"]
+    shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+    return f"{item['pass']}: {item['rule']} of {shown}{result}{note}"
 
 
 def _share(ms: float | None, total: float) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accelc.target import Executable
     from accelc.testing.golden import Row
 
-app = opt.verb("Keep what a model answers in a folder, and compare what later builds answer.")
+app = opt.verb("Keep what a model answers, and compare later builds.")
 
 Source = Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model file, or an artifact folder.")]
 

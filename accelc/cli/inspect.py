@@ -38,7 +38,7 @@ def inspect_source(
     allow_links: opt.AllowLinks = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Show inputs, outputs, ops by their share of the work, memory, weights."""
+    """Show what is in a model: inputs, ops, weights, memory."""
     dims = opt.parse_dims(dim)
     facts = _facts(source, dims, weights, allow_links)
     if memory is not None:
@@ -60,13 +60,25 @@ def inspect_source(
     print("\n" + table(("op", "count", "FLOPs", "share"), lines, right=(1, 2, 3)))
     if facts["largest_weights"]:
         found = facts["largest_weights"]
-        sizes = [(w["name"], f"{w['dtype']}{w['shape']}", size_text(w["bytes"])) for w in found]
+        sizes = [
+            (w["name"], f"{w['dtype']}[{','.join(map(str, w['shape']))}]", size_text(w["bytes"]))
+            for w in found
+        ]
         print("\n" + table(("weight", "type", "size"), sizes, right=(2,)))
     if memory is not None:
         print("\n" + rows(_memory_rows(plan, memory)))
     if nodes:
-        listed = [(n["name"], n["op"], "; ".join(n["outputs"]), n["origin"]) for n in facts["node_list"]]
-        print("\n" + table(("node", "op", "result", "from"), listed))
+        print("\n" + _nodes_text(facts["node_list"]))
+
+
+def _nodes_text(nodes: list[dict[str, Any]]) -> str:
+    """One line per node; what it stands for only where that is not the node itself."""
+    made = any(node["origin"] != [node["name"]] for node in nodes)
+    lines = [
+        (n["name"], n["op"], "; ".join(n["outputs"]), *((", ".join(n["origin"]),) if made else ()))
+        for n in nodes
+    ]
+    return table(("node", "op", "result", *(("stands for",) if made else ())), lines)
 
 
 def _draw(plan: MemoryMap, picture: Path, title: str) -> None:
@@ -141,7 +153,8 @@ def _overview(facts: dict[str, Any]) -> list[tuple[str, str]]:
     from accelc.cli.summary_text import verification_text
 
     at = ", ".join(f"{name}={size}" for name, size in facts["flops_at"].items())
-    fused = f"  ({facts['kernels']} kinds of fused kernel)" if facts["kernels"] else ""
+    kinds = facts["kernels"]
+    fused = f"  ({kinds} kind{'' if kinds == 1 else 's'} of fused kernel)" if kinds else ""
     pairs = [
         ("target", f"{facts['target']}, made for {facts['compiled_for']}" if "target" in facts else ""),
         ("inputs", "\n".join(facts["inputs"])),
@@ -155,7 +168,19 @@ def _overview(facts: dict[str, Any]) -> list[tuple[str, str]]:
         peak = facts["memory"]["peak_bytes"]
         pairs.append(("peak memory", size_text(peak) if peak else "planned at the first call"))
         pairs.append(("verification", verification_text(facts["verification"])))
-        pairs.append(
-            ("files", "\n".join(f"{name}  {size_text(size)}" for name, size in facts["files"].items()))
-        )
+        pairs.append(("files", _files_text(facts["files"])))
     return pairs
+
+
+def _files_text(files: dict[str, int]) -> str:
+    """A line per file, and one for all that lie in the same folder."""
+    folders: dict[str, list[int]] = {}
+    for name, size in files.items():
+        folder, slash, _ = name.rpartition("/")
+        folders.setdefault(f"{folder}/" if slash else name, []).append(size)
+    width = max(map(len, folders), default=0)
+    return "\n".join(
+        f"{name:<{width}}  {size_text(sum(sizes))}"
+        + (f" in {len(sizes)} files" if name.endswith("/") else "")
+        for name, sizes in folders.items()
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -57,6 +59,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 ok, 1 numerics differ, 2 usage, 3 invalid or unsafe model, 4 unsupported, 5 limit "
+    "reached, 6 an op without a kernel under --strict, 70 a bug of ours, 130 interrupted.",
 )
 
 
@@ -120,13 +124,19 @@ def _usage(error: Any, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "accelc"
     what = str(error.format_message()).strip()
+    path = f"{path} --help{_near(what)}"
     if as_json:
-        emit_json(
-            {"error": "UsageError", "what": what, "where": [], "why": "", "fix": f"{path} --help"}, EXIT_USAGE
-        )
+        emit_json({"error": "UsageError", "what": what, "where": [], "why": "", "fix": path}, EXIT_USAGE)
     else:
-        to_stderr(f"UsageError: {what}\n  fix    see {path} --help")
+        to_stderr(f"UsageError: {what}\n  fix    see {path}")
     return EXIT_USAGE
+
+
+def _near(what: str) -> str:
+    """The verb that was meant, where one was mistyped."""
+    found = re.fullmatch(r"No such command '(.*)'\.", what)
+    near = difflib.get_close_matches(found[1], VERBS, n=1) if found is not None else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _report(error: AccelcError, as_json: bool, arguments: Sequence[str]) -> int:

@@ -12,7 +12,10 @@ app = opt.verb()
 
 @app.command()
 def list_ops(target: opt.TargetName = "cpu", as_json: opt.Json = False) -> None:
-    """List the ops of the standard, and how a target runs each; those that are not supported are listed too."""
+    """List the ops of the standard, and how a target runs each.
+
+    Ops that a target does not support are listed as such.
+    """
     from accelc.support import WAYS, counts, support_matrix
     from accelc.targets import resolve
 

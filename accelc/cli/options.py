@@ -136,7 +136,8 @@ def read_inputs(texts: Sequence[str] | None) -> dict[str, np.ndarray]:
             else:
                 feeds[name] = _read_array(path)
         except (OSError, ValueError, EOFError) as error:
-            raise UsageError(f"input file {path} cannot be read", why=str(error)) from error
+            why = getattr(error, "strerror", None) or str(error)
+            raise UsageError(f"input file {path} cannot be read", why=why) from error
     return feeds
 
 

@@ -20,9 +20,9 @@ def list_passes(
     ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """List the passes, each with what it does."""
+    """List the passes, and what each does."""
     from accelc.passes import names
-    from accelc.pipeline import LEVELS, Pipeline
+    from accelc.pipeline import LEVELS, Pipeline, Repeat
 
     chosen = Pipeline.default(level).names() if level is not None else names()
     found = [
@@ -42,6 +42,9 @@ def list_passes(
         for f in found
     ]
     print(table(("pass", "levels", "", "what it does"), lines))
+    repeats = [step for step in Pipeline.default(level).steps if isinstance(step, Repeat)] if level else []
+    for step in repeats:
+        print(f"\n{', '.join(map(str, step.steps))} run in turn until they find nothing more")
 
 
 def _facts(name: str, levels: list[int]) -> dict[str, Any]:
@@ -68,5 +71,5 @@ def _facts(name: str, levels: list[int]) -> dict[str, Any]:
     for field in fields:
         plain = isinstance(field.default, int | float | str | bool)
         shown[field.name] = field.default if plain else str(field.default)
-    summary = doc.split("\n", 1)[0]
+    summary = doc.split("\n", 1)[0].replace("``", "")
     return {"name": name, "levels": levels, "lossy": cls.lossy, "summary": summary, "options": shown}

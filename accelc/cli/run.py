@@ -30,7 +30,7 @@ def run_model(
     compiling: Compiling,
     as_json: opt.Json = False,
 ) -> None:
-    """Run once on given inputs, or on random ones, and show the outputs."""
+    """Run a model once, on your inputs or random ones."""
     import time
 
     with progress(not as_json) as show:
@@ -57,7 +57,10 @@ def run_model(
     lines = [("in " + n, *_row(a), "random" if n in random else "") for n, a in feeds.items()]
     lines += [("out " + n, *_row(a), "") for n, a in named.items()]
     print(table(("value", "dtype", "shape", "min", "mean", "max", "nan", ""), lines, right=(3, 4, 5, 6)))
-    print(f"\nran in {time_text(ms)}" + (f"; inputs.npz and outputs.npz are in {output}" if output else ""))
+    print(
+        f"\nthe first run took {time_text(ms)}"
+        + (f"; inputs.npz and outputs.npz are in {output}" if output else "")
+    )
 
 
 def _write(folder: Path, feeds: dict[str, np.ndarray], results: dict[str, np.ndarray]) -> None:

@@ -13,7 +13,7 @@ app = opt.verb()
 
 @app.command()
 def list_targets(as_json: opt.Json = False) -> None:
-    """List the targets, and whether each works on this machine."""
+    """List the targets, and which work on this machine."""
     from accelc.targets import names
 
     found = [target_facts(name) for name in names()]

@@ -31,7 +31,10 @@ def verify_model(
     compiling: Compiling,
     as_json: opt.Json = False,
 ) -> None:
-    """Compare a compiled model with onnxruntime. An artifact's files are checked byte by byte as well."""
+    """Compare a compiled model with onnxruntime.
+
+    An artifact's files are checked byte by byte as well.
+    """
     from dataclasses import replace
 
     data = feeding.given() or None

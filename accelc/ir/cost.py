@@ -8,7 +8,7 @@ do not look alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -16,6 +16,7 @@ import onnx_ir as ir
 from accelc.errors import AccelcError
 from accelc.ir.inline import inline_all
 from accelc.ir.shapes import dims_of, evaluate, infer
+from accelc.ir.walk import all_nodes
 from accelc.ir.weights import all_initializers, subgraphs_of
 
 ELEMENTWISE_FLOPS: Mapping[str, int] = {
@@ -226,4 +227,12 @@ def weight_bytes(model: ir.Model) -> int:
 
 
 def _distinct(model: ir.Model) -> list[tuple[str, ir.TensorProtocol]]:
-    return list({id(tensor): (name, tensor) for name, tensor in all_initializers(model)}.values())
+    """Each tensor once; some exporters write weights as Constant nodes."""
+    found = [*all_initializers(model), *_constants(model)]
+    return list({id(tensor): (name, tensor) for name, tensor in found}.values())
+
+
+def _constants(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
+    for node in all_nodes(model.graph):
+        if node.op_type == "Constant" and node.domain == "" and "value" in node.attributes:
+            yield str(node.outputs[0].name), node.attributes["value"].as_tensor()
