@@ -55,6 +55,7 @@ class BoundRegion:
         threads: Threads worth using: 1 if no step has work for two.
         buffers: What the arena holds, and when.
         filled: Shape tensors, by root value: their elements are known now, and words point at them.
+        flags: (word index, row of ``steps``) of the words that tell of an index out of range.
     """
 
     words: np.ndarray
@@ -69,6 +70,7 @@ class BoundRegion:
     buffers: tuple[ArenaBuffer, ...]
     threads: int
     filled: dict[int, np.ndarray] = field(default_factory=dict)
+    flags: tuple[tuple[int, int], ...] = ()
 
 
 class Binder:
@@ -132,6 +134,7 @@ class _RegionBinder:
         self.rows: list[tuple[int, ...]] = []
         self.calls: list[Call] = []
         self.numbers: list[int] = []
+        self.flags: list[tuple[int, int]] = []
         self.filled: dict[int, np.ndarray] = {}
         self.memory = RegionMemory(binder.program, binder.roots, external, self.filled, self.table)
 
@@ -155,6 +158,8 @@ class _RegionBinder:
             parallel_before = parallel
             start = len(self.words)
             self._descriptor(binding.words, number)
+            if binding.flag >= 0:
+                self.flags.append((start + binding.flag, len(self.rows)))
             if binding.workspace_bytes:
                 memory.workspace(number, binding.workspace_bytes, self.binder.threads)
             memory.merge_in_place(step, inputs, outputs, number, last_use)
@@ -212,4 +217,5 @@ class _RegionBinder:
             buffers=placed.buffers,
             threads=self.binder.threads if shared >= TEAM_GRAINS else 1,
             filled=self.filled,
+            flags=tuple(self.flags),
         )

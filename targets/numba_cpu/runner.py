@@ -72,7 +72,19 @@ class Plan:
             memory = CallMemory(self.region)
         self.point(memory, arrays)
         native.run(memory.steps_address, memory.step_count, self.region.threads)
+        if self.region.flags:
+            self.check(memory)
         self.free.append(memory)
+
+    def check(self, memory: CallMemory) -> None:
+        """Raise CallError if a kernel met an index out of range; it read or wrote the nearest element instead."""
+        for index, row in self.region.flags:
+            if memory.words[index]:
+                raise CallError(
+                    "an index is out of range",
+                    where=f"node {', '.join(self.region.calls[row].origin) or '?'}",
+                    fix="check the indices among the inputs",
+                )
 
     def point(self, memory: CallMemory, arrays: list[Any]) -> None:
         """Fill in the addresses of the arrays outside the arena."""

@@ -71,6 +71,7 @@ class SanitizedPlan(Plan):
             watch.before(row)
             native.run(memory.steps_address + row * _ROW_BYTES, 1, self.region.threads)
             watch.behind(row)
+        self.check(memory)
 
     @staticmethod
     def _guarded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

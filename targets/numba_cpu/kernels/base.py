@@ -103,12 +103,14 @@ class Binding:
         tasks: Independent units of work; 0 if there is nothing to do.
         grain: Tasks that are worth one thread's while (about 5 µs of work).
         workspace_bytes: Scratch memory for each thread; its base is ``Address(WORKSPACE)``.
+        flag: Place of the word that the kernel sets to 1 if it meets an index out of range; -1 if it has none.
     """
 
     words: list[int | Address]
     tasks: int
     grain: int = 1
     workspace_bytes: int = 0
+    flag: int = -1
 
 
 GRAIN_NS = 5000.0

@@ -1,7 +1,7 @@
 """Families that follow index tensors: ``gather`` (runs of elements) and ``gather_at`` (single elements).
 
 An index below 0 counts from the end. One that is out of range is clamped to the nearest valid one, so that no
-memory outside the operand is touched; ONNX leaves such indices undefined.
+memory outside the operand is touched, and sets the call's flag, which becomes an error behind the region.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from accelc.targets.numba_cpu.kernels.text import BY_ITEMSIZE, POINTERS, check_i
 INDEX_DTYPES = ("int32", "int64")
 INSIDE = """
 @inline
-def inside(i, extent):
+def inside(i, extent, d, flag):
     if i < 0:
         i += extent
+    if i < 0 or i >= extent:
+        put(d, flag, 1)
     return most(least(i, extent - 1), i64(0))
 """
 
@@ -44,8 +46,8 @@ def kernel(d, lo, hi, tid):
         place = batch * batch_step
         first = batch * index_step + item * parts
         for part in range(parts):
-            extent = get(d, 10 + 2 * part)
-            place += inside(i64(get(index, first + part)), extent) * get(d, 11 + 2 * part)
+            extent = get(d, {first} + 2 * part)
+            place += inside(i64(get(index, first + part)), extent, d, {flag}) * get(d, {first} + 1 + 2 * part)
         i = 0
         source = at(x, place)
         target = at(y, row * run)
@@ -59,6 +61,10 @@ def kernel(d, lo, hi, tid):
 """
 
 
+FLAG = 10
+"""Word of a gather that tells of an index out of range; extents and strides of the indexed dims follow it."""
+
+
 def check_gather(params: Params) -> None:
     """Raise ArtifactError unless itemsize and index dtype are known."""
     if params.get("itemsize") not in BY_ITEMSIZE:
@@ -67,7 +73,7 @@ def check_gather(params: Params) -> None:
 
 
 def gather_words(x: Tensor, index: Tensor, axis: int, batch: int, *, parts: bool) -> list[int]:
-    """Words 3 to 9 and the extents and strides of the indexed dims; operands are row-major.
+    """Words 3 to 9, the flag, and the extents and strides of the indexed dims; operands are row-major.
 
     Args:
         x: The operand that is indexed.
@@ -88,7 +94,7 @@ def gather_words(x: Tensor, index: Tensor, axis: int, batch: int, *, parts: bool
         raise CallError("an index into a dim of extent 0", fix="check the shapes of the inputs")
     rows = outer * indices
     per_task = max(1, 4096 // max(1, run))
-    words = [rows, max(1, indices), indices * k if batch else 0, product(x.shape[axis:]), run, k, per_task]
+    words = [rows, max(1, indices), indices * k if batch else 0, product(x.shape[axis:]), run, k, per_task, 0]
     for extent, step in zip(extents, steps, strict=True):
         words += [extent, step]
     return words
@@ -115,7 +121,11 @@ class Gather(Family):
         """See Family."""
         dtype = BY_ITEMSIZE[params["itemsize"]]
         text = _GATHER.format(
-            pointer=POINTERS[dtype], index_pointer=POINTERS[params["index"]], lanes=isa.lanes(dtype)
+            pointer=POINTERS[dtype],
+            index_pointer=POINTERS[params["index"]],
+            lanes=isa.lanes(dtype),
+            first=FLAG + 1,
+            flag=FLAG,
         )
         return KernelSource("gather", helpers(INSIDE) + INSIDE + text)
 
@@ -133,12 +143,13 @@ class Gather(Family):
         if found[0] * found[4] != y.size:
             raise CallError(f"gathered elements do not make up shape {list(y.shape)}")
         words: list[int | Address] = [y.address(), x.address(), index.address(), *found]
-        return Binding(words, -(-found[0] // found[6]), grain=6)
+        return Binding(words, -(-found[0] // found[6]), grain=6, flag=FLAG)
 
 
 MAX_RANK = 8
 AT_ROWS = Rows(MAX_RANK, ("i", "y", "x"))
-AT_HEAD = 7
+AT_FLAG = 7
+AT_HEAD = 8
 
 _GATHER_AT = """
 def kernel(d, lo, hi, tid):
@@ -154,7 +165,7 @@ def kernel(d, lo, hi, tid):
     end = least(hi * per_task, count)
 {start}
     while item < end:
-        put(y, o_y, get(x, o_x + inside(i64(get(index, o_i)), extent) * step))
+        put(y, o_y, get(x, o_x + inside(i64(get(index, o_i)), extent, d, {flag}) * step))
 {advance}
         item += 1
 """
@@ -166,6 +177,7 @@ def at_text(template: str, **fields: str) -> str:
         helpers(INSIDE + template)
         + INSIDE
         + template.format(
+            flag=AT_FLAG,
             read="\n".join(AT_ROWS.read(AT_HEAD, "    ")),
             start="\n".join(AT_ROWS.start("item", "    ")),
             advance="\n".join(AT_ROWS.advance("        ")),
@@ -190,7 +202,7 @@ def at_words(indexed: Tensor, index: Tensor, other: Tensor, axis: int) -> list[i
         raise CallError("an index into a dim of extent 0", fix="check the shapes of the inputs")
     placed = [0 if dim == axis else stride for dim, stride in enumerate(indexed.strides)]
     columns = list(zip(index.strides, other.strides, placed, strict=True))
-    head = [index.size, 2048, indexed.shape[axis], indexed.strides[axis]]
+    head = [index.size, 2048, indexed.shape[axis], indexed.strides[axis], 0]
     return head + AT_ROWS.words(index.shape, columns)
 
 
@@ -221,4 +233,4 @@ class GatherAt(Family):
             return Binding([], 0)
         found = at_words(x, index, outputs[0], params["axis"])
         words: list[int | Address] = [outputs[0].address(), x.address(), index.address(), *found]
-        return Binding(words, -(-found[0] // found[1]), grain=2)
+        return Binding(words, -(-found[0] // found[1]), grain=2, flag=AT_FLAG)

@@ -1,8 +1,8 @@
 """Families that write where index tensors say: ``scatter`` (runs) and ``scatter_at`` (single elements).
 
 The output already holds the data. Updates are applied in order, so of several with one index the last wins; with a
-reduction all count. Indices out of range are clamped (gather.py). Tasks never share an element: ``scatter`` splits the
-runs, ``scatter_at`` is one task.
+reduction all count. Indices out of range are clamped and told of (gather.py). Tasks never share an element: ``scatter``
+splits the runs, ``scatter_at`` is one task.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from accelc.errors import ArtifactError, CallError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernels.base import Address, Binding, Family, KernelSource, Params, Tensor
 from accelc.targets.numba_cpu.kernels.gather import (
+    AT_FLAG,
+    FLAG,
     INDEX_DTYPES,
     INSIDE,
     MAX_RANK,
@@ -47,8 +49,9 @@ def kernel(d, lo, hi, tid):
     for row in range(rows):
         place = i64(0)
         for part in range(parts):
-            extent = get(d, 10 + 2 * part)
-            place += inside(i64(get(index, row * parts + part)), extent) * get(d, 11 + 2 * part)
+            extent = get(d, {first} + 2 * part)
+            at_part = i64(get(index, row * parts + part))
+            place += inside(at_part, extent, d, {flag}) * get(d, {first} + 1 + 2 * part)
         for i in range(lo * chunk, last):
             v = {update}
 {combine}
@@ -67,7 +70,7 @@ def kernel(d, lo, hi, tid):
 {{read}}
 {{start}}
     while item < count:
-        place = o_x + inside(i64(get(index, o_i)), extent) * step
+        place = o_x + inside(i64(get(index, o_i)), extent, d, {{flag}}) * step
         v = {update}
 {combine}
         {store}
@@ -116,7 +119,9 @@ class Scatter(_Scatters):
 
     def source(self, params: Params, isa: Isa) -> KernelSource:
         """See Family."""
-        text = _SCATTER.format(**self._fields(params, "place + i", "row * run + i", " " * 12))
+        text = _SCATTER.format(
+            first=FLAG + 1, flag=FLAG, **self._fields(params, "place + i", "row * run + i", " " * 12)
+        )
         return KernelSource("scatter", helpers(INSIDE + text) + INSIDE + text)
 
     def bind(
@@ -135,7 +140,7 @@ class Scatter(_Scatters):
             raise CallError(f"updates of shape {list(updates.shape)} do not fit the indices")
         chunk = found[6] = min(run, max(64, 4096 // rows))
         words: list[int | Address] = [y.address(), updates.address(), index.address(), *found]
-        return Binding(words, -(-run // chunk), grain=2)
+        return Binding(words, -(-run // chunk), grain=2, flag=FLAG)
 
 
 class ScatterAt(_Scatters):
@@ -161,4 +166,4 @@ class ScatterAt(_Scatters):
             return Binding([], 0)
         # In at_words' terms: stream y walks the updates, stream x is placed in the output.
         found = at_words(y, index, updates, params["axis"])
-        return Binding([y.address(), updates.address(), index.address(), *found], 1)
+        return Binding([y.address(), updates.address(), index.address(), *found], 1, flag=AT_FLAG)

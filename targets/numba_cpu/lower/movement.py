@@ -203,7 +203,7 @@ def emit_gather(
 def gather(ctx: LowerContext, op: Op) -> Refusal | None:
     """Runs along ``axis``; a constant scalar index is a view.
 
-    Indices out of range are clamped (kernels/gather.py).
+    Indices out of range are an error (kernels/gather.py).
     """
     x, given = op.inputs[0], op.input(1)
     index = index_operand(ctx, given)
