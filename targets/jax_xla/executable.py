@@ -22,6 +22,7 @@ from accelc.targets.jax_xla.compiled_step import CompiledStep, Settings, Weights
 from accelc.targets.jax_xla.partition import Partitioner, fallbacks, name_of
 from accelc.targets.jax_xla.program import BodyStep, Constants, HostStep, JitStep, Program
 from accelc.targets.jax_xla.program_run import HostFailure, ProgramRunner, on_host
+from accelc.targets.jax_xla.runtime import threads_text
 from accelc.targets.jax_xla.trace import RefusedNode
 
 TOLERANCES = {"f32": 2e-5, "tf32": 4 * 2.0**-10, "f16": 4 * 2.0**-10, "bf16": 4 * 2.0**-7}
@@ -50,6 +51,7 @@ class XlaExecutable(Executable):
         strict: Refuse to run an op on the reference.
         refused: Nodes known not to be compilable, with the reason.
         ahead: Compile now what can be.
+        threads: Threads of one call, as asked for.
 
     Raises:
         LoweringError: A node can neither be compiled nor run on the host.
@@ -65,11 +67,13 @@ class XlaExecutable(Executable):
         strict: bool,
         refused: Mapping[ir.Node, str] | None = None,
         ahead: bool = True,
+        threads: int = 1,
     ) -> None:
         self.plain = model
         self.settings = settings
         self.target_name = target_name
         self.strict = strict
+        self.threads = threads
         self.tolerance = TOLERANCES[settings.precision]
         self.given = model_inputs(model)
         self.inputs = tuple(_spec(value) for value in self.given)
@@ -110,7 +114,7 @@ class XlaExecutable(Executable):
                 fix="compile without --strict to run them on the reference",
             )
         runner = ProgramRunner(program, self.weights, self.settings)
-        return _Plan(runner, refused, tuple(listed), _facts(program, self.settings))
+        return _Plan(runner, refused, tuple(listed), _facts(program, self.settings, self.threads))
 
     def _adopt(self, plan: _Plan) -> None:
         """Run by another plan from now on; the summary, if there is one already, says so."""
@@ -237,7 +241,7 @@ def _static_spec(value: ir.Value) -> jax.ShapeDtypeStruct | None:
     return jax.ShapeDtypeStruct(shape, value.dtype.numpy()) if len(shape) == len(dims) else None
 
 
-def _facts(program: Program, settings: Settings) -> dict[str, Any]:
+def _facts(program: Program, settings: Settings, threads: int) -> dict[str, Any]:
     """What the summary says of a program."""
     steps = [step for each in program.programs() for step in each.steps]
     functions = [step for step in steps if isinstance(step, JitStep)]
@@ -245,6 +249,7 @@ def _facts(program: Program, settings: Settings) -> dict[str, Any]:
         "kernels": len(functions),
         "device": str(settings.device),
         "platform": settings.platform,
+        **({"threads": threads_text(threads)} if settings.platform == "cpu" else {}),
         "compiled functions": len(functions),
         "nodes compiled": sum(len(step.nodes) for step in functions),
         "host steps": [

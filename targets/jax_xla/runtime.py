@@ -69,6 +69,15 @@ def threads_held() -> int | None:
     return _held[0] if _held else None
 
 
+def threads_text(asked: int) -> str:
+    """How many threads a call has, and why they are not those asked for, if so."""
+    held = threads_held()
+    if held == asked:
+        return str(held)
+    given = "as many as JAX was started with" if held is None else str(held)
+    return f"{given}, not {asked}: XLA's client keeps the number that it starts with"
+
+
 def platform_of(device: jax.Device) -> str:
     """``cpu``, ``cuda``, ``rocm`` or ``tpu``; JAX calls both kinds of GPU ``gpu``."""
     if device.platform != "gpu":

@@ -38,14 +38,20 @@ class Xla(Target):
         settings = self._settings(options)
         from accelc.targets.jax_xla.executable import XlaExecutable
 
-        return XlaExecutable(inlined(model), settings, target_name=self.name, strict=options.strict)
+        return XlaExecutable(
+            inlined(model),
+            settings,
+            target_name=self.name,
+            strict=options.strict,
+            threads=options.threads,
+        )
 
     def load(self, folder: Path, manifest: Mapping[str, Any], options: TargetOptions) -> Executable:
         """Load an artifact: its StableHLO is compiled for the device at hand."""
         settings = self._settings(options)
         from accelc.targets.jax_xla.saved import read
 
-        return read(folder, manifest, settings, self.name)
+        return read(folder, manifest, settings, self.name, options.threads)
 
     def function(self, model: ir.Model, options: TargetOptions) -> JaxFunction:
         """The model as a pure JAX function of weights and inputs.

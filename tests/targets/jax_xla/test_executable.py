@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -203,3 +205,17 @@ def test_inputs_that_cannot_be_computed_do_not_spoil_the_program() -> None:
         exe(x=three, y=two)
     assert exe.fallbacks == ()
     assert exe(x=three, y=three).tolist() == [2, 2, 2]
+
+
+def test_threads_are_told_as_they_are() -> None:
+    code = f"""
+import accelc
+exe = accelc.compile({CHAIN!r}, target="xla", threads=1, verify=False)
+print(exe.summary["target_facts"]["threads"])
+exe = accelc.compile({CHAIN!r}, target="xla", threads=2, verify=False)
+print(exe.summary["target_facts"]["threads"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.splitlines() == ["1", "1, not 2: XLA's client keeps the number that it starts with"]
