@@ -11,7 +11,7 @@ Irregularly Wired Neural Networks for Edge Devices", MLSys 2020), the parts its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _BUDGET = 60_000
@@ -41,7 +41,11 @@ class Work:
     takes_over: tuple[tuple[int, int], ...] = ()
 
 
-def alive_bytes(works: Sequence[Work], sizes: Sequence[int], order: Sequence[int]) -> list[int]:
+Sizes = Sequence[int] | Mapping[int, int]
+"""Bytes of each buffer."""
+
+
+def alive_bytes(works: Sequence[Work], sizes: Sizes, order: Sequence[int]) -> list[int]:
     """Bytes alive while each step runs, by place in ``order``."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -62,7 +66,7 @@ def alive_bytes(works: Sequence[Work], sizes: Sequence[int], order: Sequence[int
     return result
 
 
-def _shared(work: Work, fresh: Sequence[int], dying: Sequence[int], sizes: Sequence[int]) -> int:
+def _shared(work: Work, fresh: Sequence[int], dying: Sequence[int], sizes: Sizes) -> int:
     """Bytes that a result takes over from an operand; one result does."""
     for result, operand in work.takes_over:
         if result in fresh and operand in dying:

@@ -78,7 +78,8 @@ def _keep_within(
     for share in _GOALS:
         search = StripSearch(program, isa, symbols, threads, number)
         search.run(int(limit * share))
-        found, flops, peak = search.program, search.flops, search.peak_bytes
+        found, flops = search.program(), search.flops
+        peak = plan_regions(found, isa, symbols, threads)[number].plan.peak_bytes
         if peak > limit:
             runs = _Runs(found, isa, symbols, threads, number)
             changed, added, lower = runs.least(limit)
@@ -140,7 +141,7 @@ class _Runs:
 
     def _flops(self) -> list[int]:
         table = TensorTable(self.program, self.symbols)
-        return [flops_of(self.program, table, [call]) for call in self.calls]
+        return [flops_of(table, [call]) for call in self.calls]
 
     def _with(self, found: Recomputation) -> Program:
         """The program with these runs; values that are made again are values of their own."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from accelc.plan.order import Work, alive_bytes, memory_order
 from accelc.targets.numba_cpu.isa import Isa
-from accelc.targets.numba_cpu.kernels.base import Tensor
 from accelc.targets.numba_cpu.kernels.registry import family
 from accelc.targets.numba_cpu.program import Call, Program, SymbolCall
 from accelc.targets.numba_cpu.region_memory import aligned, nbytes, takeovers
@@ -91,44 +90,44 @@ def region_work(
     filled = {step.output for step in steps if isinstance(step, SymbolCall)}
     tables = [TensorTable(program, symbols) for symbols in samples]
     after = _dependences(program, calls, tables)
+
+    def in_arena(root: int) -> bool:
+        return program.values[root].kind == "temp" and root not in external and root not in filled
+
     ids: dict[int, int] = {}
-    touches = []
-    for call in calls:
-        roots = dict.fromkeys(program.root(value) for value in call.inputs + call.outputs if value >= 0)
-        arena = [
-            r for r in roots if program.values[r].kind == "temp" and r not in external and r not in filled
-        ]
-        touches.append(tuple(ids.setdefault(root, len(ids)) for root in arena))
     works, sizes = [], []
     for table in tables:
-        sizes.append(tuple(aligned(nbytes(table.tensor(root))) for root in ids))
         made = []
-        for call, touched, before in zip(calls, touches, after, strict=True):
-            inputs = [table.tensor(value) if value >= 0 else None for value in call.inputs]
-            outputs = [table.tensor(value) for value in call.outputs]
-            binding = family(call.family).bind(call.params, inputs, outputs, isa)
-            made.append(
-                Work(
-                    touched,
-                    before,
-                    aligned(binding.workspace_bytes) * threads,
-                    _takes_over(call, inputs, outputs, ids, sizes[-1]),
-                )
-            )
+        for call, before in zip(calls, after, strict=True):
+            work = call_work(call, table, isa, threads, in_arena)
+            touches = tuple(ids.setdefault(root, len(ids)) for root in work.touches)
+            pairs = tuple((ids[result], ids[operand]) for result, operand in work.takes_over)
+            made.append(replace(work, touches=touches, after=before, takes_over=pairs))
         works.append(tuple(made))
+        sizes.append(tuple(aligned(nbytes(table.tensor(root))) for root in ids))
     return RegionWork(numbers, tuple(ids), tuple(works), tuple(sizes))
 
 
-def _takes_over(
-    call: Call,
-    inputs: Sequence[Tensor | None],
-    outputs: Sequence[Tensor],
-    ids: Mapping[int, int],
-    sizes: Sequence[int],
-) -> tuple[tuple[int, int], ...]:
-    result = ids.get(outputs[0].value, -1)
-    operands = [ids[root] for root in takeovers(call, inputs, outputs) if root in ids]
-    return tuple((result, i) for i in operands if result >= 0 and i != result and sizes[i] == sizes[result])
+def call_work(
+    call: Call, table: TensorTable, isa: Isa, threads: int, in_arena: Callable[[int], bool]
+) -> Work:
+    """One call for the scheduler; buffers are called by their root values.
+
+    Raises:
+        CallError: The kernel does not take its operands as they lie.
+    """
+    inputs = [table.tensor(value) if value >= 0 else None for value in call.inputs]
+    outputs = [table.tensor(value) for value in call.outputs]
+    binding = family(call.family).bind(call.params, inputs, outputs, isa)
+    roots = dict.fromkeys(tensor.value for tensor in (*inputs, *outputs) if tensor is not None)
+    touches = tuple(root for root in roots if in_arena(root))
+    result = outputs[0].value
+    sources = [root for root in takeovers(call, inputs, outputs) if root in touches and root != result]
+    size = nbytes(table.tensor(result))
+    pairs = [(result, root) for root in sources if nbytes(table.tensor(root)) == size]
+    return Work(
+        touches, (), aligned(binding.workspace_bytes) * threads, tuple(pairs) if result in touches else ()
+    )
 
 
 def _dependences(

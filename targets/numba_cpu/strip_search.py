@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from accelc.errors import CallError
-from accelc.targets.numba_cpu.bind import BoundRegion
+from accelc.plan.order import Work, alive_bytes
 from accelc.targets.numba_cpu.isa import Isa
-from accelc.targets.numba_cpu.memory_map import plan_regions
-from accelc.targets.numba_cpu.program import Call, Program, Step
+from accelc.targets.numba_cpu.program import Call, Program, Step, SymbolCall
+from accelc.targets.numba_cpu.region_memory import aligned, nbytes
 from accelc.targets.numba_cpu.regions import external_values, split
+from accelc.targets.numba_cpu.reorder import call_work
 from accelc.targets.numba_cpu.strips import Chain, Strips, chains_through, flops_of, spliced
 from accelc.targets.numba_cpu.tensors import TensorTable
 
@@ -25,13 +26,24 @@ _FREE_SHARE = 1e-3
 
 @dataclass(frozen=True)
 class _Change:
-    """The steps of the region with one more chain in strips."""
+    """The region with one more chain in strips.
+
+    ``steps`` are its calls, ``works`` the same for the scheduler, ``keys`` the call of the given region behind each.
+    """
 
     program: Program
+    table: TensorTable
     steps: list[Step]
+    works: list[Work]
     keys: list[int]
-    region: BoundRegion
+    sizes: dict[int, int]
+    alive: list[int]
     flops: int
+
+    @property
+    def most(self) -> int:
+        """The most bytes alive at once."""
+        return max(self.alive, default=0)
 
 
 class StripSearch:
@@ -43,58 +55,76 @@ class StripSearch:
         symbols: Sizes of the symbols.
         threads: Threads of a call.
         number: Which of the regions with kernel calls.
+
+    Raises:
+        CallError: Shapes do not fit.
     """
 
     def __init__(
         self, program: Program, isa: Isa, symbols: Mapping[str, int], threads: int, number: int
     ) -> None:
-        self.isa, self.symbols, self.threads, self.number = isa, symbols, threads, number
+        self.isa, self.threads = isa, threads
         regions = split(program)
         self.external = set(external_values(program, [steps for _, steps in regions]))
-        self.first, steps = [(f, s) for f, s in regions if isinstance(s, list)][number]
-        self.size = len(steps)
-        self.whole = program.steps
-        region = plan_regions(program, isa, symbols, threads)[number]
-        self.now = _Change(program, list(steps), list(range(len(steps))), region, 0)
-        calls = [step for step in steps if isinstance(step, Call)]
-        self.free_flops = _FREE_SHARE * flops_of(program, TensorTable(program, symbols), calls) + 1
+        self.first, given = [(f, s) for f, s in regions if isinstance(s, list)][number]
+        self.whole, self.size = program.steps, len(given)
+        self.fills: list[Step] = [step for step in given if isinstance(step, SymbolCall)]
+        self.external |= {step.output for step in given if isinstance(step, SymbolCall)}
+        table = TensorTable(program, symbols)
+        calls = [step for step in given if isinstance(step, Call)]
+        works = [self._work(program, call, table) for call in calls]
+        sizes = self._sizes(works, table, {})
+        alive = alive_bytes(works, sizes, range(len(works)))
+        self.now = _Change(program, table, [*calls], works, list(range(len(calls))), sizes, alive, 0)
+        self.free_flops = _FREE_SHARE * flops_of(table, calls) + 1
+
+    def _work(self, program: Program, call: Call, table: TensorTable) -> Work:
+        def in_arena(root: int) -> bool:
+            return program.values[root].kind == "temp" and root not in self.external
+
+        return call_work(call, table, self.isa, self.threads, in_arena)
+
+    @staticmethod
+    def _sizes(works: Iterable[Work], table: TensorTable, known: Mapping[int, int]) -> dict[int, int]:
+        sizes = dict(known)
+        for work in works:
+            for root in work.touches:
+                if root not in sizes:
+                    sizes[root] = aligned(nbytes(table.tensor(root)))
+        return sizes
 
     def run(self, goal: int) -> None:
         """Change the program until at most ``goal`` bytes are alive at once, or nothing brings it nearer."""
         for _ in range(_MOST_CHANGES):
-            if self.now.region.plan.lower_bound_bytes <= goal:
+            if self.now.most <= goal:
                 return
             best = self._best(goal)
             if best is None:
                 return
             self.now = best
 
-    @property
     def program(self) -> Program:
         """The program as changed so far."""
-        return self.now.program
+        end = self.first + self.size
+        steps = [*self.whole[: self.first], *self.fills, *self.now.steps, *self.whole[end:]]
+        return replace(self.now.program, steps=steps)
 
     @property
     def flops(self) -> int:
         """Operations added so far."""
         return self.now.flops
 
-    @property
-    def peak_bytes(self) -> int:
-        """The region's arena now."""
-        return self.now.region.plan.peak_bytes
-
     def _best(self, goal: int) -> _Change | None:
         """The change that costs least for what it brings."""
         before = _excess(self.now, goal)
-        chains = chains_through(self.program, self.now.steps, self._scarce(), self.external)
+        chains = chains_through(self.now.program, self.now.steps, self._scarce(), self.external)
         tried: list[tuple[float, int, Chain, _Change]] = []
 
         def attempt(pairs: Iterable[tuple[Chain, int]]) -> None:
             for chain, count in pairs:
                 change = self._change(chain, count)
                 gain = before - _excess(change, goal) if change is not None else 0.0
-                if change is not None and gain > 0 and self._lower(change):
+                if change is not None and gain > 0 and change.most <= self.now.most:
                     cost = (change.flops - self.now.flops + self.free_flops) / gain
                     tried.append((cost, len(tried), chain, change))
 
@@ -103,66 +133,44 @@ class StripSearch:
         attempt([(item[2], count) for item in tried[:_BEST_CHAINS] for count in _COUNTS])
         return min(tried, key=lambda item: item[:2])[3] if tried else None
 
-    def _lower(self, change: _Change) -> bool:
-        return change.region.plan.lower_bound_bytes <= self.now.region.plan.lower_bound_bytes
-
     def _scarce(self) -> set[int]:
         """Values alive where most bytes are."""
-        region = self.now.region
-        alive = _alive(region)
-        top = max(alive, key=lambda step: alive[step], default=0)
-        return {root for b in region.buffers if b.first <= top <= b.last for root in b.values}
+        now = self.now
+        top = now.alive.index(now.most)
+        before = {root for work in now.works[: top + 1] for root in work.touches}
+        return before & {root for work in now.works[top:] for root in work.touches}
 
     def _change(self, chain: Chain, count: int) -> _Change | None:
-        """The program with a chain in strips; None if that cannot be."""
+        """The region with a chain in strips; None if that cannot be."""
         now = self.now
         program = replace(now.program, values=list(now.program.values))
-        table = TensorTable(program, self.symbols)
+        table = now.table.copy(program)
         calls = [step for number in chain.steps if isinstance(step := now.steps[number], Call)]
         try:
             made = Strips(program, table, calls, count).make()
             if made is None:
                 return None
-            keys = list(_keys(now.keys, chain, len(made)))
-            steps = list(spliced(now.steps, chain, made))
-            program.steps = [*self.whole[: self.first], *steps, *self.whole[self.first + self.size :]]
-            region = plan_regions(program, self.isa, self.symbols, self.threads)[self.number]
-            flops = now.flops + flops_of(program, table, made) - flops_of(program, table, calls)
+            fresh = [self._work(program, call, table) for call in made]
         except CallError:  # a family does not take such slices
             return None
-        return _Change(program, steps, keys, region, flops)
-
-
-def _keys(keys: Sequence[int], chain: Chain, made: int) -> Iterable[int]:
-    """The step of the original region behind each step, as ``spliced`` orders them."""
-    gone = set(chain.steps)
-    for number, key in enumerate(keys):
-        if number == chain.steps[-1]:
-            yield from (keys[chain.steps[i % len(chain.steps)]] for i in range(made))
-        elif number not in gone:
-            yield key
-
-
-def _alive(region: BoundRegion) -> dict[int, int]:
-    """Bytes alive from the steps at which that changes."""
-    changes: dict[int, int] = {}
-    for buffer in region.buffers:
-        changes[buffer.first] = changes.get(buffer.first, 0) + buffer.size
-        changes[buffer.last + 1] = changes.get(buffer.last + 1, 0) - buffer.size
-    alive: dict[int, int] = {}
-    now = 0
-    for step in sorted(changes):
-        now += changes[step]
-        alive[step] = now
-    return alive
+        works = list(spliced(now.works, chain, fresh))
+        keys = [now.keys[chain.steps[i % len(calls)]] for i in range(len(made))]
+        sizes = self._sizes(fresh, table, now.sizes)
+        return _Change(
+            program,
+            table,
+            list(spliced(now.steps, chain, made)),
+            works,
+            list(spliced(now.keys, chain, keys)),
+            sizes,
+            alive_bytes(works, sizes, range(len(works))),
+            now.flops + flops_of(table, made) - flops_of(table, calls),
+        )
 
 
 def _excess(change: _Change, goal: int) -> float:
-    """How far memory is above the goal, summed over the steps of the original region."""
-    alive = _alive(change.region)
+    """How far memory is above the goal, summed over the calls of the given region."""
     worst: dict[int, int] = {}
-    now = 0
-    for step, key in enumerate(change.keys):
-        now = alive.get(step, now)
-        worst[key] = max(worst.get(key, 0), now)
+    for key, alive in zip(change.keys, change.alive, strict=True):
+        worst[key] = max(worst.get(key, 0), alive)
     return float(sum((size - goal) ** 2 for size in worst.values() if size > goal))

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from accelc.targets.numba_cpu.call_flops import call_flops
 from accelc.targets.numba_cpu.kernels.base import Tensor
 from accelc.targets.numba_cpu.program import Call, Program, Step, Value, View
 from accelc.targets.numba_cpu.row_ranges import ROWS, Range, RowNeeds, row_axis, row_needs, row_unit
 from accelc.targets.numba_cpu.tensors import TensorTable
+
+Item = TypeVar("Item")
 
 _LONGEST = 6
 """Calls of a chain."""
@@ -188,7 +191,7 @@ class Strips:
         return value
 
 
-def flops_of(program: Program, table: TensorTable, calls: Sequence[Call]) -> int:
+def flops_of(table: TensorTable, calls: Sequence[Call]) -> int:
     """Operations of some calls."""
     return sum(
         call_flops(
@@ -200,11 +203,11 @@ def flops_of(program: Program, table: TensorTable, calls: Sequence[Call]) -> int
     )
 
 
-def spliced(steps: Sequence[Step], chain: Chain, made: Sequence[Call]) -> Iterator[Step]:
-    """The steps with a chain's calls replaced, at the place of its last."""
+def spliced(items: Sequence[Item], chain: Chain, made: Sequence[Item]) -> Iterator[Item]:
+    """What goes with each step, with that of a chain's steps replaced, at the place of its last."""
     gone = set(chain.steps)
-    for number, step in enumerate(steps):
+    for number, item in enumerate(items):
         if number == chain.steps[-1]:
             yield from made
         elif number not in gone:
-            yield step
+            yield item

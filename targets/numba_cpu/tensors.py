@@ -28,6 +28,12 @@ class TensorTable:
         self.tensors: dict[int, Tensor] = {}
         self._extents: dict[str, int] = {}
 
+    def copy(self, program: Program) -> TensorTable:
+        """A table for a program with the same values and more."""
+        table = TensorTable(program, self.symbols)
+        table.tensors, table._extents = dict(self.tensors), dict(self._extents)
+        return table
+
     def tensor(self, value: int) -> Tensor:
         """The operand for a value.
 
