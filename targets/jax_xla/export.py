@@ -47,23 +47,25 @@ def export_step(step: CompiledStep, platforms: Sequence[str]) -> tuple[Form, ...
         step: A step of a program.
         platforms: What to make StableHLO for.
     """
-    if not step.step.statics and not step.step.static_outputs:
-        specs = symbolic_specs(step.step.inputs)
-        if specs is not None:
-            try:
-                return (_export(step, specs, {}, platforms, symbolic=True),)
-            except (RefusedNode, LoweringError):
-                pass  # something depends on a size: the shapes seen are what there is
-            except (TypeError, ValueError):
-                pass  # likewise, where JAX itself notices
+    specs = declared_specs(step.step.inputs)
+    free = specs is not None and not _is_fixed(specs)
+    if specs is not None and free and not step.step.statics and not step.step.static_outputs:
+        try:
+            return (_export(step, specs, {}, platforms, symbolic=True),)
+        except (RefusedNode, LoweringError):
+            pass  # something depends on a size: the shapes seen are what there is
+        except (TypeError, ValueError):
+            pass  # likewise, where JAX itself notices
+    if specs is not None and not free and not step.entries and not step.step.statics:
+        return (_export(step, specs, {}, platforms, symbolic=False),)
     return tuple(
         _export(step, entry.inputs, entry.statics, platforms, symbolic=False)
         for entry in step.entries.values()
     )
 
 
-def symbolic_specs(inputs: Sequence[ir.Value]) -> list[jax.ShapeDtypeStruct] | None:
-    """Shapes with the model's symbols as dims; None if a rank or dtype is not known, or nothing is free."""
+def declared_specs(inputs: Sequence[ir.Value]) -> list[jax.ShapeDtypeStruct] | None:
+    """Shapes as the model has them, with its symbols as dims; None if a rank or dtype is not known."""
     scope = jax.export.SymbolicScope()
     names: dict[str, str] = {}
     specs = []
@@ -76,7 +78,11 @@ def symbolic_specs(inputs: Sequence[ir.Value]) -> list[jax.ShapeDtypeStruct] | N
             for axis, dim in enumerate(dims)
         ]
         specs.append(jax.ShapeDtypeStruct(tuple(shape), value.dtype.numpy()))
-    return specs if any(not isinstance(dim, int) for spec in specs for dim in spec.shape) else None
+    return specs
+
+
+def _is_fixed(specs: Sequence[jax.ShapeDtypeStruct]) -> bool:
+    return all(isinstance(dim, int) for spec in specs for dim in spec.shape)
 
 
 def _symbol(text: str, names: dict[str, str], scope: jax.export.SymbolicScope) -> Any:

@@ -26,7 +26,7 @@ from accelc.ir.cost import inlined
 from accelc.ir.pass_base import node_name
 from accelc.ir.walk import all_nodes
 from accelc.targets.jax_xla.compiled_step import Settings
-from accelc.targets.jax_xla.export import Form, export_step, symbolic_specs
+from accelc.targets.jax_xla.export import Form, declared_specs, export_step
 from accelc.targets.jax_xla.runtime import PLATFORMS
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ SCHEMA = 1
 def write(exe: XlaExecutable, folder: Path) -> dict[str, Any]:
     """Write the functions of ``exe`` into ``folder``; returns the target's part of the manifest."""
     steps = exe.runner.compiled_steps()
-    if any(not step.entries and symbolic_specs(step.step.inputs) is None for step in steps):
+    if any(
+        not step.entries and (step.step.statics or declared_specs(step.step.inputs) is None) for step in steps
+    ):
         _try_out(exe)
         steps = exe.runner.compiled_steps()
     functions: list[dict[str, Any]] = []
@@ -58,7 +60,7 @@ def write(exe: XlaExecutable, folder: Path) -> dict[str, Any]:
         )
     content = {"schema": SCHEMA, "functions": functions}
     (folder / FUNCTIONS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    fixed = all(step.entries for step in steps) and not exe.symbolic_inputs
+    fixed = all(function["forms"] for function in functions) and not exe.symbolic_inputs
     every = all(any(form["symbolic"] for form in function["forms"]) for function in functions)
     return {
         "cpu": "any",
