@@ -50,7 +50,6 @@ CLEAN: tuple[Step, ...] = (
     "unflatten-softmax",
     "eliminate-common",
     "fuse-batch-norm",
-    "merge-affine",
     "matmul-add-to-gemm",
     "eliminate-dead",
 )
@@ -64,6 +63,7 @@ RECOVER: tuple[Step, ...] = (
     "recover-silu",
     "recover-hard-swish",
     "recover-attention",
+    "merge-affine",  # not before: a scale behind a formula would take the formula's own factor
     "eliminate-common",
     "eliminate-dead",
     "infer-shapes",

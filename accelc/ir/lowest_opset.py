@@ -66,13 +66,14 @@ def lower_opset(model: ir.Model) -> None:
                 floor = max(floor, _oldest(node, model.opset_imports[""], floor))
     model.opset_imports[""] = min(floor, model.opset_imports[""])
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
-    needed: int = onnx.helper.find_min_ir_version_for(imports, True)  # type: ignore[no-untyped-call]
+    needed = int(onnx.helper.find_min_ir_version_for(imports, True))
     model.ir_version = min(model.ir_version, max(needed, FUNCTIONS_IR_VERSION))
 
 
 def _oldest(node: ir.Node, current: int, enough: int) -> int:
     """The oldest version, ``enough`` or later, that knows the node as it is."""
-    least = max(enough, _MEANING_CHANGED.get(node.op_type, lambda node: OLDEST)(node))
+    changed_at = _MEANING_CHANGED.get(node.op_type)
+    least = max(enough, changed_at(node) if changed_at is not None else OLDEST)
     version = current
     while version > least:
         schema = schema_of(node.op_type, "", version - 1)

@@ -107,7 +107,9 @@ def seconds(name: str, count: int) -> tuple[float, int]:
     return time.process_time() - start, len(ctx.record.rewrites)
 
 
-@pytest.mark.parametrize("name", sorted({*Pipeline(CLEAN + EMIT).names()} - {"infer-shapes"}))
+@pytest.mark.parametrize(
+    "name", sorted({*Pipeline((*CLEAN, "merge-affine", *EMIT)).names()} - {"infer-shapes"})
+)
 def test_near_linear(name: str) -> None:
     seconds(name, 50)  # loads and warms what both runs need
     small, rewrites = seconds(name, SMALL)

@@ -62,6 +62,15 @@ def test_nothing_is_fused_and_values_keep_their_names() -> None:
     assert fused.verification.status == "verified"
 
 
+def test_a_scale_behind_a_formula_leaves_it_its_factor() -> None:
+    text = """g (float[N,3] x) => (float[N,3] y)
+      <float three = {3}, float zero = {0}, float six = {6}, float k = {0.7}, float b = {0.1}> {
+      a = Add(x, three) c = Clip(a, zero, six) m = Mul(x, c) h = Div(m, six) s = Mul(h, k) y = Add(s, b) }"""
+    exe = accelc.compile(text, target="onnx")
+    assert exe.model is not None
+    assert [node.op_type for node in exe.model.graph] == ["HardSwish", "Mul", "Add"]
+
+
 def test_what_is_saved_is_a_valid_model_for_others(tmp_path: Path) -> None:
     exe = accelc.compile(FUSED, target="onnx")
     folder = exe.save(tmp_path / "m.accel")
