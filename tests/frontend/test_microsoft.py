@@ -236,6 +236,27 @@ def test_quantised() -> None:
     _check("DynamicQuantizeMatMul", {"x": f(3, 5)}, weights, order="x,b,bs,bz,bias")
 
 
+def test_more_that_is_quantised() -> None:
+    scales = {"xs": s(0.02), "xz": z(120), "ys": s(0.03), "yz": z(7), "zs": s(0.05), "zz": z(100)}
+    x, y = u8(2, 3, 4), u8(2, 3, 4)
+    condition = x > 100
+    _check("QLinearWhere", {"c": condition, "x": x, "y": y}, scales, order="c,x,xs,xz,y,ys,yz,zs,zz")
+    softmax = scales | {"zs": s(1 / 256), "zz": z(0)}
+    _check("QLinearSoftmax", {"x": x}, softmax, order="x,xs,xz,zs,zz", axis=-1, opset=13)
+    weights = scales | {"b": u8(4, 5), "c": RNG.integers(-99, 99, 4).astype(np.int32)}
+    _check("QGemm", {"a": u8(3, 5)}, weights, order="a,xs,xz,b,ys,yz,c,zs,zz", transB=1)
+    _check("QGemm", {"a": u8(3, 5)}, weights, order="a,xs,xz,b,ys,yz,c", transB=1)
+    wide = {"s": s(0.001), "o": np.uint16(30000).reshape(())}
+    _check("QuantizeLinear", {"x": f(3, 4)}, wide)
+    _check("DequantizeLinear", {"x": RNG.integers(0, 60000, (3, 4)).astype(np.uint16)}, wide)
+    attention = scales | {"w": u8(8, 24), "b": f(24)}
+    order = "x,w,b,xs,ys,,xz,yz"
+    _check("QAttention", {"x": u8(2, 5, 8)}, attention, order=order, num_heads=2, unidirectional=1)
+    table = {"t": u8(7, 16), "s": f(7, 2), "z": u8(7, 1)}
+    _check("GatherBlockQuantized", {"i": RNG.integers(0, 7, (2, 3))}, table, order="t,i,s,z", block_size=16)
+    _check("GatherBlockQuantized", {"i": RNG.integers(0, 7, (2, 3))}, table, order="t,i,s", block_size=16)
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("zero", ["", "packed"])
 def test_few_bits(zero: str, bits: int) -> None:

@@ -81,6 +81,21 @@ def attention(call: Call) -> None:
     if call.attr("do_rotary", 0) or call.attr("past_present_share_buffer", 0):
         raise Opaque("rotary embedding or a shared buffer inside")
     projected = call.add("MatMul", call.operand(0), call.operand(1))
+    _attend_projected(call, projected, mask=3, past=4, bias=5)
+
+
+def quantized_attention(call: Call) -> None:
+    """As ``attention``, of a quantised input and quantised weights."""
+    if call.attr("do_rotary", 0) or call.attr("past_present_share_buffer", 0):
+        raise Opaque("rotary embedding or a shared buffer inside")
+    zeros = [[call.operand(i)] if call.has(i) else [] for i in (6, 7)]
+    x = call.add("DequantizeLinear", call.operand(0), call.operand(3), *zeros[0])
+    weights = call.add("DequantizeLinear", call.operand(1), call.operand(4), *zeros[1], axis=1)
+    _attend_projected(call, call.add("MatMul", x, weights), mask=5, past=8, bias=9)
+
+
+def _attend_projected(call: Call, projected: str, *, mask: int, past: int, bias: int) -> None:
+    """Attention of query, key and value side by side in the last dim, of sizes that an attribute gives."""
     if call.has(2):
         projected = call.add("Add", projected, call.operand(2))
     sizes = [int(size) for size in call.attr("qkv_hidden_sizes", [])]
@@ -90,17 +105,16 @@ def attention(call: Call) -> None:
         else call.add("Split", projected, outputs=3, axis=-1, num_outputs=3)
     )
     k, v = q[:-1] + "1", q[:-1] + "2"
-    if not call.has(4) and not call.wants(1):
-        _attend(call, q, k, v, _mask(call, 3, projected, projected), 5)
+    if not call.has(past) and not call.wants(1):
+        _attend(call, q, k, v, _mask(call, mask, projected, projected), bias)
         return
     heads = int(call.attr("num_heads", 0))
     parts = [split_heads(call, part, heads) for part in (k, v)]
-    if call.has(4):
-        ends = [
-            call.add("Gather", call.operand(4), call.add("Constant", value_int=i), axis=0) for i in (0, 1)
-        ]
-        parts = [appended(call, past, new) for past, new in zip(ends, parts, strict=True)]
-    _attend_cached(call, split_heads(call, q, heads), projected, Cached(*parts), 3, 5)
+    if call.has(past):
+        sides = [call.add("Constant", value_int=i) for i in (0, 1)]
+        ends = [call.add("Gather", call.operand(past), side, axis=0) for side in sides]
+        parts = [appended(call, old, new) for old, new in zip(ends, parts, strict=True)]
+    _attend_cached(call, split_heads(call, q, heads), projected, Cached(*parts), mask, bias)
     both = [call.add("Unsqueeze", part, call.ints(0)) for part in parts]
     call.gives(1, call.add("Concat", *both, axis=0))
 
@@ -171,4 +185,8 @@ def _biased(call: Call) -> list[str]:
     ]
 
 
-RULES: dict[str, Rule] = {"Attention": attention, "MultiHeadAttention": multi_head_attention}
+RULES: dict[str, Rule] = {
+    "Attention": attention,
+    "QAttention": quantized_attention,
+    "MultiHeadAttention": multi_head_attention,
+}

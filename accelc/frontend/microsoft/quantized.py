@@ -5,6 +5,8 @@ Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnx import TensorProto
 
 from accelc.frontend.microsoft.call import Call, Opaque, Rule
@@ -19,6 +21,75 @@ def _real(call: Call, i: int) -> str:
 def _gives(call: Call, value: str, scale: int) -> None:
     zero = [call.operand(scale + 1)] if call.has(scale + 1) else []
     call.gives(0, call.add("QuantizeLinear", value, call.operand(scale), *zero))
+
+
+def _as_onnx(op: str) -> Rule:
+    """An op of the same name and meaning in ONNX; its axis defaults to 1 in both."""
+
+    def rule(call: Call) -> None:
+        operands = [call.operand(i) for i in range(3) if call.has(i)]
+        call.gives(0, call.add(op, *operands, axis=int(call.attr("axis", 1))))
+
+    return rule
+
+
+def gemm(call: Call) -> None:
+    """Alpha * A' @ B' + C, the result real or quantised; C has the scale of the product."""
+    flags: dict[str, Any] = {name: int(call.attr(name, 0)) for name in ("transA", "transB")}
+    alpha = float(call.attr("alpha", 1.0))
+    zeros = [[call.operand(i)] if call.has(i) else [] for i in (2, 5)]
+    a = call.add("DequantizeLinear", call.operand(0), call.operand(1), *zeros[0])
+    b = call.add(
+        "DequantizeLinear", call.operand(3), call.operand(4), *zeros[1], axis=0 if flags["transB"] else 1
+    )
+    result = call.add("Gemm", a, b, alpha=alpha, **flags)
+    if call.has(6):
+        scale = call.add("Mul", call.add("Mul", call.operand(1), call.operand(4)), call.number(alpha, result))
+        result = call.add(
+            "Add", result, call.add("Mul", call.add("CastLike", call.operand(6), result), scale)
+        )
+    if call.has(7):
+        _gives(call, result, 7)
+    else:
+        call.gives(0, result)
+
+
+def softmax(call: Call) -> None:
+    """Softmax along one axis."""
+    axis, rank = int(call.attr("axis", -1)), call.rank(0)
+    if int(call.attr("opset", 13)) < 13 and axis != -1 and (rank is None or axis != rank - 1):
+        raise Opaque("all dims from the axis on are one")
+    _gives(call, call.add("Softmax", _real(call, 0), axis=axis), 3)
+
+
+def where(call: Call) -> None:
+    """Where."""
+    _gives(call, call.add("Where", call.operand(0), _real(call, 1), _real(call, 4)), 7)
+
+
+def gather_block_quantized(call: Call) -> None:
+    """Rows of a table of 4-bit numbers, two to a byte, in blocks along the last dim."""
+    block, rank = int(call.attr("block_size", 128)), call.rank(0)
+    plain = call.dtypes.get(call.node.input[0]) == TensorProto.UINT8 and int(call.attr("bits", 4)) == 4
+    last = int(call.attr("quantize_axis", 1)) in (-1, 1)
+    if not plain or rank != 2 or not last or int(call.attr("gather_axis", 0)) != 0:
+        raise Opaque("not rows of a matrix of 4 bits in blocks along them")
+    index, like = call.operand(1), call.operand(2)
+    scales = call.add("Unsqueeze", call.add("Gather", like, index, axis=0), call.ints(-1))
+    rows = call.add("Gather", call.operand(0), index, axis=0)
+    blocks = call.add("Concat", call.add("Shape", index), call.ints(-1, block), axis=0)
+    levels = call.add("Reshape", _levels(call, rows, like, 4), blocks)
+    zero = call.number(8.0, like)
+    if call.has(3):
+        packed = _levels(call, call.add("Gather", call.operand(3), index, axis=0), like, 4)
+        flat = call.add("Concat", call.add("Shape", index), call.ints(-1), axis=0)
+        count = call.add("Shape", like, start=1, end=2)
+        zero = call.add("Slice", call.add("Reshape", packed, flat), call.ints(0), count, call.ints(-1))
+        zero = call.add("Unsqueeze", zero, call.ints(-1))
+    real = call.add("Mul", call.add("Sub", levels, zero), scales)
+    call.gives(
+        0, call.add("Reshape", real, call.add("Concat", call.add("Shape", index), call.ints(-1), axis=0))
+    )
 
 
 def _binary(op: str) -> Rule:
@@ -126,6 +197,12 @@ def _levels(call: Call, packed: str, like: str, bits: int) -> str:
 
 
 RULES: dict[str, Rule] = {
+    "QuantizeLinear": _as_onnx("QuantizeLinear"),
+    "DequantizeLinear": _as_onnx("DequantizeLinear"),
+    "QGemm": gemm,
+    "QLinearSoftmax": softmax,
+    "QLinearWhere": where,
+    "GatherBlockQuantized": gather_block_quantized,
     "QLinearAdd": _binary("Add"),
     "QLinearMul": _binary("Mul"),
     "QLinearSigmoid": sigmoid,
