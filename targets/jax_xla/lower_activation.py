@@ -70,7 +70,8 @@ def elu(x: jax.Array, *, alpha: float = 1.0) -> jax.Array:
 @_activation("Celu")
 def celu(x: jax.Array, *, alpha: float = 1.0) -> jax.Array:
     """``alpha * (exp(x / alpha) - 1)`` below 0, continuously differentiable."""
-    return jnp.maximum(x, 0) + jnp.minimum(0, alpha * jnp.expm1(x / alpha))
+    # Bounded before the exponential, so that the gradient of large numbers is no product of 0 and infinity.
+    return jnp.maximum(x, 0) + jnp.minimum(0, alpha * jnp.expm1(jnp.minimum(x, 0) / alpha))
 
 
 @_activation("Selu", since=6)

@@ -42,7 +42,9 @@ def roi_align(
     """
     image = wide(x)
     half_pixel = coordinate_transformation_mode == "half_pixel"
-    corners = wide(rois).astype(image.dtype) * spatial_scale - (0.5 if half_pixel else 0.0)
+    # As in training it is done: gradients reach the image, not the regions, whose sample counts are no function.
+    regions = lax.stop_gradient(wide(rois).astype(image.dtype))
+    corners = regions * spatial_scale - (0.5 if half_pixel else 0.0)
     extents = corners[:, 2:] - corners[:, :2]
     if not half_pixel:
         extents = jnp.maximum(extents, 1.0)
@@ -79,6 +81,7 @@ class _Samples:
         self.bin = extent / bins
         adaptive = jnp.ceil(self.bin).astype(jnp.int32)
         self.count = jnp.full_like(adaptive, ratio) if ratio > 0 else adaptive
+        self.most: Any = ratio if ratio > 0 else jnp.max(adaptive, initial=0)
 
     def at(self, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Sample ``i`` of every part, [R, bins]: indices before and behind it, weight of the latter, if it counts."""
@@ -102,7 +105,7 @@ class _Samples:
             return total + jnp.where(counts, one, 0)
 
         zeros = jnp.zeros((regions, self.bins, self.size), self.start.dtype)
-        total: jax.Array = lax.fori_loop(0, jnp.max(self.count, initial=0), add, zeros)
+        total: jax.Array = lax.fori_loop(0, self.most, add, zeros)
         return total
 
 
@@ -125,7 +128,7 @@ def _max_samples(image: jax.Array, batch: jax.Array, rows: _Samples, columns: _S
     ONNX takes the maximum over the four products of pixel and weight, not over their sums.
     """
     shape = (batch.shape[0], image.shape[1], rows.bins, columns.bins)
-    across = jnp.max(columns.count, initial=0)
+    across = columns.most
 
     def sample(k: jax.Array, best: jax.Array) -> jax.Array:
         top, bottom, down, in_rows = rows.at(k // across)
@@ -144,7 +147,7 @@ def _max_samples(image: jax.Array, batch: jax.Array, rows: _Samples, columns: _S
         return jnp.where(sampled[:, None, None, None], jnp.maximum(best, value), best)
 
     start = jnp.full(shape, -jnp.inf, image.dtype)
-    best = lax.fori_loop(0, jnp.max(rows.count, initial=0) * across, sample, start)
+    best = lax.fori_loop(0, rows.most * across, sample, start)
     none = (rows.count * columns.count <= 0)[:, None, None, None]
     return jnp.where(none, 0, best)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("jax", reason="the xla target needs JAX (accelc[jax])")
 
+import jax
 from lowering_harness import Case, case, check, lowered
 
 FUNCTIONS = (
@@ -134,6 +135,19 @@ def test_attributes_are_what_is_given() -> None:
     ]
     x = numbers((5, 3), np.float32, 1) * 3
     check(*(Case(op_type, (x,), values) for op_type, values in given_values))
+
+
+def test_gradients_of_large_numbers_are_finite() -> None:
+    """A branch that is not taken must not turn the gradient of the other into NaN."""
+    x = np.array([-300, -100, -1, 0, 1, 100, 300], np.float32)
+    cases = [case(op, x) for op in (*ACTIVATIONS, "Mish", "Sigmoid", "Tanh", "Erf", "Abs")]
+
+    def total(x: Any) -> Any:
+        return sum(each.trace([x])[0].sum() for each in cases)
+
+    with jax.enable_x64(True):
+        gradient = jax.jit(jax.grad(total))(x)
+    assert np.isfinite(np.asarray(gradient)).all()
 
 
 def test_booleans() -> None:
