@@ -19,7 +19,7 @@ _BUDGET = 60_000
 _WIDEST = 4_000
 """States kept of one level."""
 _CANDIDATES, _FEW_CANDIDATES, _LONG = 24, 8, 500
-"""Steps tried next from one state, nearest to the given order first; fewer in parts longer than ``_LONG``."""
+"""Steps tried next from one state, those just made ready first; fewer in parts longer than ``_LONG``."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,8 @@ class _Part:
         for depth in range(count):
             found: dict[int, _State] = {}
             for state in level:
+                if state.previous is not None:
+                    state.ready = self._ready(state)
                 for step in state.ready[:most]:
                     spent += 1
                     made = self._extend(state, step, peak)
@@ -203,15 +205,21 @@ class _Part:
                         found[made.mask] = made
             if not found:
                 return None, spent
-            branching = max(1, min(most, max(len(state.ready) for state in found.values())))
+            branching = max(1, min(most, max(len(state.ready) for state in level)))
             width = max(1, min(_WIDEST, (budget - spent) // (branching * (count - depth))))
             level = sorted(found.values(), key=lambda s: (max(s.peak, floor), s.alive, s.step))[:width]
         return self._path(level[0]), spent
 
+    def _ready(self, state: _State) -> tuple[int, ...]:
+        """Steps that may come next: those that the last one made ready before the others, which are in order."""
+        assert state.previous is not None
+        fresh = [i for i in self.users[state.step] if not self.needs[i] & ~state.mask]
+        return (*fresh, *[i for i in state.previous.ready if i != state.step])
+
     def _extend(self, state: _State, step: int, peak: int) -> _State | None:
         """The state after one more step; None if that reaches ``peak``."""
-        work, bit = self.works[step], 1 << step
-        mask = state.mask | bit
+        work = self.works[step]
+        mask = state.mask | 1 << step
         fresh, dying = [], []
         for buffer in work.touches:
             touchers = self.touchers[buffer]
@@ -223,11 +231,8 @@ class _Part:
         now = alive + work.scratch - (_shared(work, fresh, dying, self.sizes) if work.takes_over else 0)
         if now >= peak:
             return None
-        ready = [i for i in state.ready if i != step]
-        ready += [i for i in self.users[step] if not self.needs[i] & ~mask]
-        ready.sort()
         alive -= sum([self.sizes[b] for b in dying])
-        return _State(mask, max(state.peak, now), alive, tuple(ready), step, state)
+        return _State(mask, max(state.peak, now), alive, (), step, state)
 
     def _path(self, state: _State) -> list[int]:
         steps = []
