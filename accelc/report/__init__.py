@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from accelc.report.facts import graph_facts
 from accelc.report.page import page
 from accelc.report.roofline import roof_over
 from accelc.summary import trace_json
-from accelc.target import Executable
+from accelc.target import Executable, StepTime
 
 __all__ = ["report_html", "write_report"]
 
@@ -48,7 +48,7 @@ def report_html(
     """
     if exe.model is None:
         raise UsageError("there is no graph to report on", fix="compile the model, artifacts keep no trace")
-    steps = exe.step_times(feeds, rounds) if feeds is not None else []
+    steps, untimed = _steps(exe, feeds, rounds)
     graph = graph_facts(original, exe.model, trace=exe.trace, steps=steps, symbols=symbols)
     try:
         speed = roof_over(graph.timed, machine_speed(threads))
@@ -62,7 +62,18 @@ def report_html(
         machine=machine_facts(),
         speed=speed,
         memory=exe.memory_map(),
+        untimed=untimed,
     )
+
+
+def _steps(exe: Executable, feeds: Mapping[str, Any] | None, rounds: int) -> tuple[Sequence[StepTime], str]:
+    """Steps with their times, or why there are none: drawn inputs may be such as the model refuses."""
+    if feeds is None:
+        return (), "no inputs were given, and none could be drawn"
+    try:
+        return exe.step_times(feeds, rounds), ""
+    except AccelcError as error:
+        return (), f"the model does not run on the inputs drawn ({error.what}); give some with --input"
 
 
 def write_report(path: Path, text: str) -> None:

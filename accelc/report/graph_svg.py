@@ -11,7 +11,7 @@ from accelc.report.facts import GraphFacts, Kernel, family_of
 from accelc.report.layout import Layout, Point, layered
 from accelc.report.text import clean, html
 
-_CHARACTER = 6.9
+_CHARACTER = 7.7
 _SMALL_CHARACTER = 6.2
 _HEIGHT, _PILL_HEIGHT = 42.0, 26.0
 _NARROW, _WIDE = 92.0, 250.0

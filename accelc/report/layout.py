@@ -18,6 +18,7 @@ LANE_GAP = 14.0
 """Pixels between layers, between nodes, and around an edge that passes a layer."""
 _ORDER_SWEEPS = 8
 _PLACE_SWEEPS = 12
+_DRIFT_LAYERS = 48
 _MOST_LANES = 4
 """Places in passed layers that edges may take, times nodes and edges; the longest edges get none past that."""
 
@@ -143,7 +144,17 @@ class _Net:
                 wanted = [self._wanted(n, x, down, last) - o for n, o in zip(row, offsets, strict=True)]
                 for node, offset, at in zip(row, offsets, _rising(wanted, weights), strict=True):
                     x[node] = at + offset
+        self._upright(x)
         return x
+
+    def _upright(self, x: list[float]) -> None:
+        """Take out what drifts sideways over many layers: sweeps move layers together only with their neighbours."""
+        sums = [0.0, *accumulate(sum(x[n] for n in row) / len(row) for row in self.rows)]
+        for level, row in enumerate(self.rows):
+            low, high = max(0, level - _DRIFT_LAYERS), min(len(self.rows), level + _DRIFT_LAYERS + 1)
+            drift = (sums[high] - sums[low]) / (high - low)
+            for node in row:
+                x[node] -= drift
 
     def _wanted(self, node: int, x: Sequence[float], down: bool, both: bool) -> float:
         """The middle of the neighbours above on the way down, of those below on the way up; in the end of both."""

@@ -31,6 +31,7 @@ def page(
     machine: Mapping[str, Any],
     speed: Speed | None,
     memory: MemoryMap | None,
+    untimed: str = "",
 ) -> str:
     """Write the page.
 
@@ -42,11 +43,12 @@ def page(
         machine: Facts about where (accelc.machine.facts).
         speed: The machine's best, for the roofline; None leaves the section out.
         memory: The plan, if the target has one.
+        untimed: Why no step was timed, where that is not the target's way.
     """
     sections = {
         "overview": ("Overview", header(summary, command) + cards(summary, graph)),
         "graph-section": ("Graph", _graph_section(graph)),
-        "kernels": ("Kernels", _kernels_section(graph, speed)),
+        "kernels": ("Kernels", _kernels_section(graph, speed, untimed)),
         "roofline": ("Roofline", _roofline_section(graph, speed)),
         "memory": ("Memory", _memory_section(summary, memory)),
         "passes": ("Passes", passes_section(summary, trace)),
@@ -113,7 +115,7 @@ _FAMILY_NAMES = {
 }
 
 
-def _kernels_section(graph: GraphFacts, speed: Speed | None) -> str:
+def _kernels_section(graph: GraphFacts, speed: Speed | None, untimed: str) -> str:
     kernels = graph.kernels
     total = sum(each.ms or 0.0 for each in graph.timed)
     order = sorted(range(len(kernels)), key=lambda i: (-(kernels[i].ms or 0.0), -kernels[i].flops))
@@ -122,6 +124,7 @@ def _kernels_section(graph: GraphFacts, speed: Speed | None) -> str:
     rows = [_kernel_row(None, each, total, speed) for each in graph.joint]
     rows += [_kernel_row(i, kernels[i], total, speed) for i in order[:_MOST_ROWS]]
     more = f"<p>The {_MOST_ROWS} heaviest of {len(kernels)}.</p>" if len(kernels) > _MOST_ROWS else ""
+    more += f"<p>Nothing was timed: {html(untimed)}.</p>" if untimed else ""
     return (
         f'{more}<div class="panel scroll"><table><thead><tr>{head}<th>Nodes of the model</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"

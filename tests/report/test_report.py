@@ -181,6 +181,15 @@ def test_hostile_names_stay_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
 
 
+def test_inputs_that_the_model_refuses_leave_the_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelc.report.machine_speed", lambda threads: Speed(1e11, 1e10))
+    model = model_from_text("g (float[2,4] x) => (float[2,4] y) { y = Relu(x) }")
+    exe = accelc.compile(model, target="cpu", verify=False)
+    wrong = {"x": np.zeros((3, 4), np.float32)}
+    page = Page(report_html(exe, import_model(Request(model)).model, feeds=wrong))
+    assert "Nothing was timed: the model does not run on the inputs drawn" in page.text
+
+
 def test_a_page_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(accelc.errors.UsageError, match="cannot be written"):
         write_report(tmp_path / "no" / "r.html", "text")
