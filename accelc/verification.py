@@ -20,6 +20,7 @@ from accelc.free_memory import free_memory_bytes
 from accelc.inputs import ATTEMPTS, Feeds, checked_data, data_beside, model_inputs, random_feeds
 from accelc.ir.cost import nbytes, weight_bytes
 from accelc.ir.pass_base import node_name
+from accelc.ir.reading import NEEDS_DATA
 from accelc.ir.runnable import make_runnable
 from accelc.ir.shapes import dims_of
 from accelc.ir.weights import subgraphs_of
@@ -201,6 +202,8 @@ def _why_not(model: ir.Model, *, trusted: bool = False) -> str:
     Unless the user gave inputs (``trusted``), a value out of proportion to the weights is a reason too: a file
     of a few bytes may ask for any amount of memory.
     """
+    if not trusted and NEEDS_DATA in model.graph.meta:
+        return f"{model.graph.meta[NEEDS_DATA]}: verify on inputs of your own with --input"
     for node in _nodes(model):
         if node.domain == "" and node.op_type in _RANDOM_OPS:
             return f"non-deterministic: {node.op_type} at node {node_name(node)}"

@@ -25,10 +25,11 @@ from accelc.frontend.finish import (
     set_shapes,
     unique_names,
 )
-from accelc.frontend.microsoft import expand_microsoft
+from accelc.frontend.microsoft import expand_microsoft, needs_data
 from accelc.frontend.source import ModelSource, Source, read_source, root_cause
 from accelc.frontend.weights import put_weights, take_weights
 from accelc.ir.pass_base import Limits
+from accelc.ir.reading import NEEDS_DATA
 from accelc.ir.shapes import infer
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -100,6 +101,7 @@ def _finish(
     inlined = expand_functions(inline_functions(read.proto, limits), limits)
     notes += check_shapes(inlined)
     proto, pin_notes = pin_opset(inlined)
+    reason = needs_data(proto)
     proto, opaque_notes = expand_microsoft(proto, limits)
     keep_input_types(proto.graph)
     try:
@@ -108,6 +110,8 @@ def _finish(
     except (RuntimeError, ValueError, TypeError) as error:
         raise InvalidModelError("the model cannot be read", where=read.name, why=root_cause(error)) from error
     model.ir_version = proto.ir_version
+    if reason:
+        model.graph.meta[NEEDS_DATA] = reason
     unique_names(model)
     bind_dims(model, dims)
     notes += [*weight_notes, *pin_notes, *opaque_notes, *set_shapes(model, shapes), *clean_dims(model)]

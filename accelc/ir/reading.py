@@ -160,6 +160,10 @@ RANDOM_OPS = frozenset(
 )
 
 
+NEEDS_DATA = "accelc.needs_data"
+"""Key in the ``meta`` of an imported graph: why inputs for it cannot be drawn at random."""
+
+
 def is_random(node: ir.Node) -> bool:
     """Whether ``node``, or a node in its subgraphs, may give another result each time; when in doubt, yes."""
     pending = [node]

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 
 import accelc
 from accelc.frontend import load_model
+from accelc.verification import prepare
 
 RNG = np.random.default_rng(0)
 Arrays = dict[str, np.ndarray]
@@ -286,3 +287,19 @@ def test_it_compiles_and_verifies() -> None:
     )
     exe = accelc.compile(model, strict=True)
     assert exe.verification.status == "verified"
+
+
+def test_cache_lengths_are_not_drawn_at_random() -> None:
+    sizes = {"num_heads": 4, "kv_num_heads": 2}
+    inputs = {
+        "q": f(1, 1, 64),
+        "k": f(1, 1, 32),
+        "v": f(1, 1, 32),
+        "pk": f(1, 2, 3, 16),
+        "pv": f(1, 2, 3, 16),
+    }
+    inputs |= {"last": np.array([3], np.int32), "total": np.array(4, np.int32)}
+    model = _model("GroupQueryAttention", inputs, {}, list(inputs), ["y", "a", "b"], sizes)
+    original, imported = model.SerializeToString(), load_model(model).model
+    assert "must fit its shapes" in prepare(original, imported.clone()).reason
+    assert len(prepare(original, imported.clone(), data=inputs).cases) == 1

@@ -80,6 +80,17 @@ def expand_microsoft(model: onnx.ModelProto, limits: Limits) -> tuple[onnx.Model
     return inlined, notes
 
 
+def needs_data(model: onnx.ModelProto) -> str:
+    """Why inputs cannot be drawn at random; empty if they can.
+
+    Lengths of a cache that do not fit its shape make onnxruntime read what is not there.
+    """
+    for node in _nodes(model.graph):
+        if node.domain == DOMAIN and node.op_type == "GroupQueryAttention":
+            return f"the cache lengths of GroupQueryAttention at node {node.name or node.output[0]} must fit its shapes"
+    return ""
+
+
 def _function(call: Call, name: str) -> onnx.FunctionProto:
     """The body that a rule wrote."""
     inputs = [f"i{i}" for i in range(len(call.node.input)) if call.has(i)]
