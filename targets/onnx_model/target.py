@@ -12,12 +12,13 @@ import onnx_ir as ir
 
 from accelc.artifact import read_model
 from accelc.errors import CallError, UnsupportedError
+from accelc.feeds import checked_feeds
 from accelc.ir.cost import weight_bytes
 from accelc.ir.inline import inline_all
-from accelc.ir.lowest_opset import lower_opset
 from accelc.ir.runnable import make_runnable
 from accelc.ir.schemas import newest_ops
 from accelc.ir.shapes import dims_of
+from accelc.model_file import portable
 from accelc.pipeline import Pipeline
 from accelc.reference import captured_values, evaluate_node
 from accelc.target import Executable, MemorySummary, Support, Target, TargetOptions, TensorSpec
@@ -75,8 +76,7 @@ class OnnxExecutable(Executable):
     """A plain ONNX model, run node by node with onnx.reference: right, slow, without any kernel.
 
     Args:
-        model: The graph to emit, at the opset that the reference runs; for others the oldest opset is named that
-            says the same.
+        model: The graph, at the opset that the reference runs; ``emitted`` is its form for others.
         kernels: Top-level nodes before inlining.
     """
 
@@ -84,8 +84,7 @@ class OnnxExecutable(Executable):
 
     def __init__(self, model: ir.Model, *, kernels: int) -> None:
         self.model = model
-        self.emitted = model.clone()
-        lower_opset(self.emitted)
+        self.emitted = portable(model)
         initial = set(model.graph.initializers)
         self.inputs = tuple(spec_of(v) for v in model.graph.inputs if v.name not in initial)
         self.outputs = tuple(spec_of(v) for v in model.graph.outputs)
@@ -170,50 +169,3 @@ def spec_of(value: ir.Value) -> TensorSpec:
     """Name, NumPy dtype and dims of a model input or output."""
     dtype = np.dtype(object) if value.dtype in (None, ir.DataType.STRING) else value.dtype.numpy()
     return TensorSpec(str(value.name), dtype, dims_of(value))
-
-
-def checked_feeds(specs: Sequence[TensorSpec], feeds: Mapping[str, Any]) -> list[np.ndarray]:
-    """The arrays of ``feeds`` in the order of ``specs``.
-
-    Raises:
-        CallError: Names input, expected and got.
-    """
-    unknown = sorted(set(feeds) - {spec.name for spec in specs})
-    if unknown:
-        names = ", ".join(spec.name for spec in specs) or "none"
-        raise CallError(f"no input is called {unknown[0]!r}", fix=f"inputs: {names}")
-    sizes: dict[str, int] = {}
-    arrays = []
-    for spec in specs:
-        if spec.name not in feeds:
-            raise CallError(f"input {spec.name!r} is missing", why=f"expected {describe(spec)}")
-        array = np.asarray(feeds[spec.name])
-        if not _fits(spec, array, sizes):
-            got = f"{array.dtype}[{','.join(map(str, array.shape))}]"
-            raise CallError(f"input {spec.name!r} does not fit", why=f"expected {describe(spec)}, got {got}")
-        arrays.append(array)
-    return arrays
-
-
-def describe(spec: TensorSpec) -> str:
-    """``float32[N,3,224,224]``."""
-    if spec.shape is None:
-        return f"{spec.dtype} of any shape"
-    return f"{spec.dtype}[{','.join('?' if dim is None else str(dim) for dim in spec.shape)}]"
-
-
-def _fits(spec: TensorSpec, array: np.ndarray, sizes: dict[str, int]) -> bool:
-    if spec.dtype == object:
-        if array.dtype.kind not in "OUST":
-            return False
-    elif array.dtype != spec.dtype:
-        return False
-    if spec.shape is None:
-        return True
-    if len(spec.shape) != array.ndim:
-        return False
-    for dim, size in zip(spec.shape, array.shape, strict=True):
-        expected = sizes.setdefault(dim, size) if isinstance(dim, str) and dim.isidentifier() else dim
-        if isinstance(expected, int) and expected != size:
-            return False
-    return True
