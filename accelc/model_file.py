@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from accelc.errors import UsageError
 from accelc.ir.cost import weight_bytes
+from accelc.ir.lowest_opset import lower_opset
 from accelc.ir.rewrite import regions
 from accelc.ir.weights import skeleton
 
@@ -24,11 +25,14 @@ def is_model_file(path: Path) -> bool:
 
 
 def portable(model: ir.Model) -> ir.Model:
-    """A copy as other tools get it: types of values between nodes are left out, for every runtime infers them.
+    """A copy as other tools get it: at the oldest opset that says the same, and without what every runtime infers.
 
-    Kept are the types of what no schema tells: results of ops of other domains. Weights are shared with ``model``.
+    Types of values between nodes are left out but for the results of ops that no schema tells of, those of other
+    domains: a runtime plans memory by the names of dims, which here only say what holds for the sizes that work
+    without broadcasting. Weights are shared with ``model``.
     """
     copy = model.clone()
+    lower_opset(copy)
     for graph in regions(copy):
         for node in graph:
             if node.domain == "":
@@ -42,8 +46,7 @@ def write_model(model: ir.Model, path: Path, *, max_inline_bytes: int = MAX_INLI
     """Write ``model`` to ``path``; the same model gives the same bytes, and nothing is left half-written.
 
     Args:
-        model: Plain ONNX; its weights may be mapped from the very file that is replaced. Written is its
-            :func:`portable` form.
+        model: What to write; its weights may be mapped from the very file that is replaced.
         path: The .onnx file; replaced if it exists.
         max_inline_bytes: With more bytes of weights, those lie in ``<path>.data``, aligned to be mapped.
 
@@ -56,7 +59,6 @@ def write_model(model: ir.Model, path: Path, *, max_inline_bytes: int = MAX_INLI
     path = Path(os.path.abspath(path))
     data = path.with_name(f"{path.name}.data")
     token = secrets.token_hex(4)
-    model = portable(model)
     staged: list[tuple[Path, Path]] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

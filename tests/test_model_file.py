@@ -11,7 +11,7 @@ import pytest
 
 import accelc
 from accelc.errors import UsageError
-from accelc.model_file import write_model
+from accelc.model_file import portable, write_model
 from accelc.reference import run_onnxruntime
 from accelc.testing import model_from_text
 
@@ -40,8 +40,10 @@ def test_types_between_nodes_are_left_to_inference_where_it_knows_them(tmp_path:
     text = """<ir_version: 11, opset_import: ["" : 24, "other" : 1]>
       g (float[N,64] x) => (float[N,64] y) <float[N,64] s, float[N,64] t> {
       s = Neg(x) t = other.Op(s) y = Neg(t) }"""
-    write_model(ir.from_onnx_text(text), tmp_path / "m.onnx")
-    graph = onnx.load(tmp_path / "m.onnx").graph
+    write_model(portable(ir.from_onnx_text(text)), tmp_path / "m.onnx")
+    written = onnx.load(tmp_path / "m.onnx")
+    graph = written.graph
+    assert {entry.domain: entry.version for entry in written.opset_import} == {"": 13, "other": 1}
     assert [info.name for info in graph.value_info] == ["t"]
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
 

@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from accelc.conformance.cases import Case
 from accelc.errors import AccelcError, UnsupportedError
-from accelc.model_file import portable
 
 EMITTING = frozenset({"onnx", "onnx_model"})
 """Names of the targets whose result is a model for other runtimes."""
@@ -109,7 +108,7 @@ def try_emitted(case: Case, options: Mapping[str, Any]) -> tuple[bool, str]:
     exe = compile_model(case.load(), verify=False, **options)
     if exe.emitted is None:
         raise AccelcError("the target emits no model")
-    emitted = ir.to_proto(portable(exe.emitted)).SerializeToString()
+    emitted = ir.to_proto(exe.emitted).SerializeToString()
     try:
         for inputs, expected in sets:
             if why := differs(expected, onnxruntime_answers(emitted, inputs), case.rtol, case.atol):
