@@ -84,7 +84,10 @@ class Analysis:
     def __post_init__(self) -> None:
         self._owner: dict[ir.Graph, ir.Node] = {}
         self._can: set[ir.Value] = set()
+        self._fixed: set[ir.Value] = set()
+        """Values that follow from shapes and constants alone."""
         self._eager: set[ir.Value] = set()
+        """Those of them that are known in any case, as they are small."""
         self.order = list(inner_first(self.graph))
         for node in self.order:
             for inner in subgraphs_of(node) if node.attributes else ():
@@ -232,16 +235,21 @@ class Analysis:
     def _could_be_known(self, node: ir.Node) -> None:
         if node.domain == "" and node.op_type in _KNOWN_FROM_SHAPES:
             self._can.update(node.outputs)
+            self._fixed.update(node.outputs)
             self._eager.update(node.outputs)
             self.static.update(node.outputs)
             return
         operands = [value for value in node.inputs if value is not None]
         if node in self.cuts or not all(self._knowable(value) for value in operands) or is_random(node):
             return
+        is_arithmetic = node.domain == "" and node.op_type in RULES
+        if all(value in self._fixed or self.constants.is_constant(value) for value in operands):
+            self._fixed.update(node.outputs)
+        elif not is_arithmetic or node.op_type.startswith("Reduce"):
+            return  # what an input holds is data here: compiling for each content would not pay
         self._can.update(node.outputs)
         if (
-            node.domain == ""
-            and node.op_type in RULES
+            is_arithmetic
             and all(value in self._eager or self._is_plain_constant(value) for value in operands)
             and all(map(_is_shape_like, node.outputs))
         ):
@@ -306,11 +314,13 @@ def _is_true(value: ir.Value) -> bool:
 
 
 def _is_small(value: ir.Value) -> bool:
-    """Whether a given value may steer: a number or a short vector of a type that can decide anything."""
+    """Whether a given value may steer: a number or a short vector, of integers unless its length is fixed."""
     dims = dims_of(value)
     if is_host_value(value) or dims is None or len(dims) > 1 or value.dtype is None:
         return False
-    return not dims or not isinstance(dims[0], int) or dims[0] <= MAX_STEERING_ELEMENTS
+    if dims and not isinstance(dims[0], int):
+        return not value.dtype.is_floating_point()
+    return not dims or int(dims[0] or 0) <= MAX_STEERING_ELEMENTS
 
 
 def _is_shape_like(value: ir.Value) -> bool:

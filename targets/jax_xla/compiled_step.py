@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -208,7 +208,9 @@ class CompiledStep:
     ) -> tuple[Any, list[jax.Array], Mapping[ir.Value, np.ndarray]]:
         """The function made from the nodes, lowered; the weights it takes; the values known while tracing."""
         parts, known = self.parts(inputs, statics)
-        lowered = jax.jit(parts.main, donate_argnums=(2,)).lower(parts.shapes(), *self.specs(inputs)[1:])
+        others = self.specs(inputs)[1:]
+        donated = donations(others[1], parts.jaxpr.out_avals)
+        lowered = jax.jit(parts.main, donate_argnums=donated).lower(parts.shapes(), *others)
         values, held = self.step.weights, self.weights
         weights = parts.prepared(
             lambda i: held.on_device(values[i]), lambda i: held.passing(values[i]), held.prepared
@@ -225,8 +227,12 @@ class CompiledStep:
             exported = jax.export.deserialize(bytearray(form.programs[self.settings.platform]))
             prepare = jax.export.deserialize(bytearray(form.prepares[self.settings.platform]))
             shapes = jax.eval_shape(prepare.call, self.specs(inputs)[0])
+            others = self.specs(inputs)[1:]
             try:
-                lowered = jax.jit(exported.call, donate_argnums=(2,)).lower(shapes, *self.specs(inputs)[1:])
+                made = jax.eval_shape(exported.call, shapes, *others)
+                lowered = jax.jit(exported.call, donate_argnums=donations(others[1], made)).lower(
+                    shapes, *others
+                )
             except ValueError:  # the sizes given break what the form was made for
                 continue
             known = dict(zip(self.step.static_outputs, form.known, strict=True))
@@ -264,6 +270,13 @@ class CompiledStep:
         freed = [shapes[value] for value in step.inputs if value in step.donated]
         key = (jax.ShapeDtypeStruct((2,), np.uint32),) if step.random else ()
         return (weights, kept, freed, *key)
+
+
+def donations(freed: Sequence[Any], results: Sequence[Any]) -> tuple[int, ...]:
+    """Which argument of a step's function is given up: the freed inputs, if results take all of their places."""
+    places = Counter((x.shape, x.dtype) for x in results)
+    places.subtract(Counter((x.shape, x.dtype) for x in freed))
+    return (2,) if freed and all(count >= 0 for count in places.values()) else ()
 
 
 def _fits(form: Form, inputs: Sequence[jax.ShapeDtypeStruct], statics: Sequence[np.ndarray]) -> bool:

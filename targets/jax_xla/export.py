@@ -110,7 +110,7 @@ def _export(
         weights, *others = step.specs(inputs)
         with _without_paths():
             parts, known = replace_platform(step, platform).parts(inputs, statics)
-            main = jax.export.export(jax.jit(parts.main, donate_argnums=(2,)), platforms=[platform])
+            main = jax.export.export(jax.jit(parts.main), platforms=[platform])
             programs[platform] = bytes(main(parts.shapes(), *others).serialize())
             prepare = jax.export.export(jax.jit(parts.prepare), platforms=[platform])
             prepares[platform] = bytes(prepare(weights).serialize())

@@ -211,9 +211,9 @@ def _equal(a: Any, b: Any) -> bool:
     difference = a - b
     if isinstance(difference, int):
         return difference == 0
-    for certain in (lambda: difference >= 1, lambda: difference <= -1):
+    for compare, bound in ((operator.ge, 1), (operator.le, -1)):
         with contextlib.suppress(Exception):  # inconclusive; its class is not public
-            if certain():
+            if compare(difference, bound):
                 return False
     raise TypeError(f"whether {a} is {b} depends on the size")
 

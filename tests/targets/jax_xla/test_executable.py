@@ -219,3 +219,16 @@ print(exe.summary["target_facts"]["threads"])
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.splitlines() == ["1", "1, not 2: XLA's client keeps the number that it starts with"]
+
+
+def test_data_is_not_taken_for_steering() -> None:
+    text = model(
+        """g (float[N] x) => (float[1] y) <float[1] one = {1}, int64[1] start = {0}> {
+          t = Exp(x)  m = Greater(t, one)  i = Cast<to = 7>(m)  n = ReduceSum(i)  s = Slice(t, start, n)  y = ReduceSum(s)
+        }"""
+    )
+    exe = accelc.compile(text, target="xla")
+    assert exe.verification.status == "verified"
+    assert facts(exe)["compiled functions"] == 2
+    x = np.array([3, -1, 2, -5], np.float32)
+    np.testing.assert_allclose(exe(x=x), [np.exp(3) + np.exp(-1)], rtol=1e-6)
