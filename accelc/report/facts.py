@@ -34,7 +34,7 @@ class Kernel:
         weights: Operands that are not.
         outputs: Results, as text.
         origin: Nodes of the user's model that it stands for: name, op, results.
-        body: The fused function, one line per op.
+        body: The fused function, or the branches and bodies of control flow, one line per op.
         flops: Operations of one run.
         bytes: Bytes read and written.
         ms: Time of its steps; None if they were not measured.
@@ -163,7 +163,7 @@ def graph_facts(
     """
     sizes = {**free_symbols(final), **(symbols or {})}
     kernels = _kernels(original, final, sizes)
-    joint = _add_steps(kernels, steps)
+    joint = _add_steps(kernels, steps, _owners_of_bodies(final))
     _add_history(kernels, trace)
     edges, inputs, outputs = _edges(final)
     after = sum((node_cost(node, sizes) for node in final.graph), Cost())
@@ -193,6 +193,7 @@ def _kernels(original: ir.Model, final: ir.Model, sizes: Mapping[str, int]) -> l
     for node in final.graph:
         function = final.functions.get(node.op_identifier())
         inner = list(function.graph) if function is not None else []
+        bodies = [each for graph in subgraphs_of(node) for each in all_nodes(graph)]
         cost = node_cost(node, sizes)
         origin = origin_of(node)
         kernels.append(
@@ -204,7 +205,7 @@ def _kernels(original: ir.Model, final: ir.Model, sizes: Mapping[str, int]) -> l
                 weights=tuple(describe(v) for v in node.inputs if v is not None and _is_weight(v)),
                 outputs=tuple(describe(v) for v in node.outputs if v.name),
                 origin=tuple(_origin(name, known.get(name)) for name in origin),
-                body=tuple(_line(each) for each in inner[:MOST_LISTED]),
+                body=tuple(_line(each) for each in (*inner, *bodies)[:MOST_LISTED]),
                 flops=flops[origin] // sharing[origin] if node.domain == FUSED else _deep_flops(node, sizes),
                 bytes=cost.bytes_read + cost.bytes_written,
             )
@@ -248,14 +249,32 @@ def _deep_flops(node: ir.Node, sizes: Mapping[str, int]) -> int:
     )
 
 
-def _add_steps(kernels: Sequence[Kernel], steps: Sequence[StepTime]) -> list[Kernel]:
+def _owners_of_bodies(final: ir.Model) -> dict[str, int]:
+    """The top-level node around each node of a branch or body, by the names that this stands for."""
+    return {
+        name: i
+        for i, node in enumerate(final.graph)
+        for graph in subgraphs_of(node)
+        for inner in all_nodes(graph)
+        for name in origin_of(inner)
+    }
+
+
+def _add_steps(
+    kernels: Sequence[Kernel], steps: Sequence[StepTime], bodies: Mapping[str, int]
+) -> list[Kernel]:
     """Give each step to the kernel of the same origin, else to the one that shares its first node.
+
+    Args:
+        kernels: The kernels, whose steps and times are filled in.
+        steps: All steps, those of bodies too.
+        bodies: The kernel around each node of a body.
 
     Returns:
         Steps that stand for more than one kernel.
     """
     exact: dict[tuple[str, ...], int] = {}
-    first: dict[str, int] = {}
+    first = dict(bodies)
     for i, kernel in enumerate(kernels):
         names = tuple(name for name, _, _ in kernel.origin)
         exact.setdefault(names, i)

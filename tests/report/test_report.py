@@ -190,6 +190,22 @@ def test_inputs_that_the_model_refuses_leave_the_times_out(monkeypatch: pytest.M
     assert "Nothing was timed: the model does not run on the inputs drawn" in page.text
 
 
+def test_steps_of_branches_belong_to_their_node() -> None:
+    model = model_from_text(
+        """g (float[4,300] x, bool p) => (float[4,300] y) {
+             y = If (p) <then_branch = t () => (float[4,300] q) { a = Neg(x) q = Softmax(a) },
+                         else_branch = e () => (float[4,300] r) { r = Abs(x) }> }"""
+    )
+    exe = accelc.compile(model, target="cpu", verify=False)
+    assert exe.model is not None
+    steps = exe.step_times({"x": np.ones((4, 300), np.float32), "p": np.array(True)}, 1)
+    facts = graph_facts(import_model(Request(model)).model, exe.model, trace=exe.trace, steps=steps)
+    (branching,) = [k for k in facts.kernels if k.op == "If"]
+    assert branching.ms is not None
+    assert any("softmax" in line.lower() for line in branching.body)
+    assert not facts.joint
+
+
 def test_a_page_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(accelc.errors.UsageError, match="cannot be written"):
         write_report(tmp_path / "no" / "r.html", "text")
