@@ -81,7 +81,7 @@ def test_functions_of_other_floats(dtype: Any) -> None:
     check(*(case(op, x) for op in ("Exp", "Erf", "Gelu", "Sigmoid", "Round", "Relu", "Softplus")))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(shapes=SHAPES, dtype=st.sampled_from([np.float32, np.float64, np.float16]), seed=st.integers(0, 99))
 def test_floats(shapes: Any, dtype: Any, seed: int) -> None:
     x, y = (numbers(shape, dtype, seed + i) for i, shape in enumerate(shapes))
@@ -96,7 +96,7 @@ def test_floats(shapes: Any, dtype: Any, seed: int) -> None:
     check(*cases)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(shapes=SHAPES, dtype=st.sampled_from([np.int32, np.int64, np.uint8, np.int8]), seed=st.integers(0, 99))
 def test_integers(shapes: Any, dtype: Any, seed: int) -> None:
     x, y = (numbers(shape, dtype, seed + i) for i, shape in enumerate(shapes))

@@ -31,7 +31,7 @@ def test_gathers() -> None:
         np.int32([[0, 1], [2, 1]]),
     ]
     known = [case("Gather", X, place, axis=1, known=(1,)) for place in places]
-    check(*known, *(case("Gather", X, place, axis=axis) for place in places for axis in (0, -1)))
+    check(*known, *(case("Gather", X, place, axis=-1) for place in places))
 
 
 def test_a_gather_of_known_neighbours_is_a_slice() -> None:
@@ -100,7 +100,7 @@ def test_one_hot() -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint8])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_top_k(dtype: Any) -> None:
     x = RNG.integers(0, 9, (3, 7)).astype(dtype)
     options = [(axis, largest, k) for axis, k in ((1, 4), (0, 2), (-1, 0)) for largest in (0, 1)]

@@ -17,7 +17,7 @@ WHOLE = ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceL1"]
 FLOATS = [*WHOLE, "ReduceMean", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(
     shape=st.sampled_from([(3, 4, 5), (1, 7, 2), (2, 0, 3), (6,)]),
     dtype=st.sampled_from([np.float32, np.float64, np.float16]),
@@ -32,7 +32,7 @@ def test_floats(shape: tuple[int, ...], dtype: Any, data: st.DataObject) -> None
     check(*(Case(op, operands, dict(attrs)) for op in ops), case("ReduceSum", x))
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint32])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint32])
 def test_integers(dtype: Any) -> None:
     x = np.random.default_rng(0).integers(0, 9, (3, 4)).astype(dtype)
     empty = np.zeros((2, 0), dtype)

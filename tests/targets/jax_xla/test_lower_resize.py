@@ -29,7 +29,7 @@ def test_places(mode: str) -> None:
     cases = [
         case("Resize", X, None, np.float32([1, 1, *scales]), mode=mode, coordinate_transformation_mode=place)
         for place in PLACES
-        for scales in ((2, 2), (0.6, 0.8), (1.5, 0.5))
+        for scales in ((2, 2), (1.5, 0.6))
         if place != "align_corners" or scales == (2, 2)
     ]
     cases += [
@@ -96,7 +96,8 @@ def test_grid_samples(mode: str) -> None:
     )
     places = (RNG.standard_normal((1, 3, 4, 2)) * 1.3).astype(np.float32)
     deep = (RNG.standard_normal((1, 1, 2, 2, 3)) * 1.3).astype(np.float32)
-    options = [(p, a) for p in ("zeros", "border", "reflection") for a in (0, 1)]
+    options = [("zeros", 0), ("border", 1), ("reflection", 0)]
+    options += [("zeros", 1), ("border", 0), ("reflection", 1)] if mode != "cubic" else []
     flat = [
         case("GridSample", image, places, mode=mode, padding_mode=p, align_corners=a, atol=1e-5)
         for p, a in options
@@ -131,8 +132,7 @@ def test_aligned_regions(mode: str) -> None:
                 output_width=2,
                 spatial_scale=0.9,
             )
-            for place in ("half_pixel", "output_half_pixel")
-            for ratio in (0, 2)
+            for place, ratio in (("half_pixel", 0), ("output_half_pixel", 2))
         )
     )
 
