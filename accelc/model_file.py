@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from accelc.errors import UsageError
 from accelc.ir.cost import weight_bytes
-from accelc.ir.lowest_opset import lower_opset
+from accelc.ir.lower_opset import lower_opset
 from accelc.ir.rewrite import regions
 from accelc.ir.weights import skeleton
 
@@ -25,7 +25,7 @@ def is_model_file(path: Path) -> bool:
 
 
 def portable(model: ir.Model) -> ir.Model:
-    """A copy as other tools get it: at the oldest opset that says the same, and without what every runtime infers.
+    """A copy as other tools get it: near the opset that the model came in, and without what every runtime infers.
 
     Types of values between nodes are left out but for the results of ops that no schema tells of, those of other
     domains: a runtime plans memory by the names of dims, which here only say what holds for the sizes that work

@@ -45,7 +45,7 @@ def inline_functions(model: onnx.ModelProto, limits: Limits) -> onnx.ModelProto:
 
 def _align_functions(model: onnx.ModelProto) -> None:
     """Bring function bodies to the model's opset, because the inliner converts only where all types are known."""
-    target = next((entry.version for entry in model.opset_import if domain_of(entry.domain) == ""), None)
+    target = opset_of(model)
     for function in model.functions:
         entry = next((entry for entry in function.opset_import if domain_of(entry.domain) == ""), None)
         if entry is None or target is None or entry.version == target:
@@ -128,6 +128,11 @@ def _refuse_expansion(key: FunctionKey, size: int, depth: int, limits: Limits) -
         why=f"the limit is {limits.max_nesting}",
         fix="raise limits.max_nesting",
     )
+
+
+def opset_of(model: onnx.ModelProto) -> int | None:
+    """The version of the standard domain that a model imports; None if it imports none."""
+    return next((entry.version for entry in model.opset_import if domain_of(entry.domain) == ""), None)
 
 
 def pin_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from accelc.errors import InvalidModelError
 from accelc.frontend.check import Checker
 from accelc.frontend.check_shapes import check_shapes
-from accelc.frontend.convert import inline_functions, pin_opset
+from accelc.frontend.convert import inline_functions, opset_of, pin_opset
 from accelc.frontend.expand import expand_functions
 from accelc.frontend.external import ExternalData
 from accelc.frontend.finish import (
@@ -29,7 +29,7 @@ from accelc.frontend.microsoft import expand_microsoft, needs_data
 from accelc.frontend.source import ModelSource, Source, read_source, root_cause
 from accelc.frontend.weights import put_weights, take_weights
 from accelc.ir.pass_base import Limits
-from accelc.ir.reading import NEEDS_DATA
+from accelc.ir.reading import NEEDS_DATA, SOURCE_OPSET
 from accelc.ir.shapes import infer
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -100,6 +100,7 @@ def _finish(
     weights, weight_notes = take_weights(read, ExternalData(read.folder, allow_links), limits)
     inlined = expand_functions(inline_functions(read.proto, limits), limits)
     notes += check_shapes(inlined)
+    source_opset = opset_of(inlined)
     proto, pin_notes = pin_opset(inlined)
     reason = needs_data(proto)
     proto, opaque_notes = expand_microsoft(proto, limits)
@@ -110,6 +111,8 @@ def _finish(
     except (RuntimeError, ValueError, TypeError) as error:
         raise InvalidModelError("the model cannot be read", where=read.name, why=root_cause(error)) from error
     model.ir_version = proto.ir_version
+    if source_opset is not None:
+        model.graph.meta[SOURCE_OPSET] = source_opset
     if reason:
         model.graph.meta[NEEDS_DATA] = reason
     unique_names(model)

@@ -160,6 +160,8 @@ RANDOM_OPS = frozenset(
 )
 
 
+SOURCE_OPSET = "accelc.source_opset"
+"""Key in the main graph's meta: the version of the standard domain that the model came in."""
 NEEDS_DATA = "accelc.needs_data"
 """Key in the ``meta`` of an imported graph: why inputs for it cannot be drawn at random."""
 

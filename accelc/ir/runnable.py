@@ -10,7 +10,7 @@ import onnx.parser
 import onnx_ir as ir
 
 from accelc.ir.inline import inline_call
-from accelc.ir.lowest_opset import knows
+from accelc.ir.lower_opset import knows
 from accelc.ir.pass_base import PassContext
 from accelc.ir.rewrite import Editor, regions
 

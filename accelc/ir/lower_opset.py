@@ -1,4 +1,4 @@
-"""The oldest opset that says the same: a model that needs nothing newer is for older runtimes too."""
+"""Back towards the opset that a model came in: what it needs nothing newer for, the same runtimes take again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx.helper
 import onnx_ir as ir
 
-from accelc.ir.rewrite import regions
+from accelc.ir.reading import SOURCE_OPSET, regions
 from accelc.ir.schemas import Formal, schema_of, type_string
 
 NEWEST = 24
@@ -51,15 +51,18 @@ _MEANING_CHANGED: dict[str, Changed] = {
 
 
 def lower_opset(model: ir.Model) -> None:
-    """Import the oldest opset from 13 on at which every node means what it means now, and the IR version it needs.
+    """Import the oldest opset at which every node means what it means now, and the IR version that it needs.
+
+    No opset is older than the one that the model came in, for which its runtime has proven kernels, or than 13.
 
     Args:
         model: Plain ONNX with inferred dtypes, changed in place. One with local functions stays as it is, for those
-            import opsets of their own; a value of unknown dtype holds the node at the version that it has.
+            import opsets of their own, and so does one that was never imported; a value of unknown dtype holds the
+            node at the version that it has.
     """
     if model.functions or "" not in model.opset_imports:
         return
-    floor = OLDEST
+    floor = max(OLDEST, int(model.graph.meta.get(SOURCE_OPSET, model.opset_imports[""])))
     for graph in regions(model):
         for node in graph:
             if node.domain == "":
