@@ -15,7 +15,7 @@ import numpy as np
 from accelc.ir.dims import evaluate
 from accelc.plan.arena import MemoryPlan
 from accelc.targets.numba_cpu.isa import Isa
-from accelc.targets.numba_cpu.kernels.base import WORKSPACE, Address, Tensor
+from accelc.targets.numba_cpu.kernels.base import GRAIN_NS, WORKSPACE, Address, Tensor
 from accelc.targets.numba_cpu.kernels.registry import family
 from accelc.targets.numba_cpu.program import Call, Program, SymbolCall
 from accelc.targets.numba_cpu.region_memory import (
@@ -53,6 +53,7 @@ class BoundRegion:
         calls: The call behind each row of ``steps``.
         numbers: The step of the region behind each row of ``steps``.
         threads: Threads worth using: 1 if no step has work for two.
+        shared_ms: Predicted time of the steps that threads share, on one of them.
         buffers: What the arena holds, and when.
         filled: Shape tensors, by root value: their elements are known now, and words point at them.
         flags: (word index, row of ``steps``) of the words that tell of an index out of range.
@@ -69,6 +70,7 @@ class BoundRegion:
     plan: MemoryPlan
     buffers: tuple[ArenaBuffer, ...]
     threads: int
+    shared_ms: float
     filled: dict[int, np.ndarray] = field(default_factory=dict)
     flags: tuple[tuple[int, int], ...] = ()
 
@@ -216,6 +218,7 @@ class _RegionBinder:
             plan=placed.plan,
             buffers=placed.buffers,
             threads=self.binder.threads if shared >= TEAM_GRAINS else 1,
+            shared_ms=shared * GRAIN_NS * 1e-6,
             filled=self.filled,
             flags=tuple(self.flags),
         )

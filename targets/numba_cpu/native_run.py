@@ -25,6 +25,8 @@ their processor runs at the caller's own speed. When another call holds the team
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from accelc.targets.numba_cpu import native_text
 from accelc.targets.numba_cpu.kernel_store import GUARD, KernelStore
 from accelc.targets.numba_cpu.thread_pool import KERNEL, ThreadPool
@@ -41,6 +43,13 @@ def team(store: KernelStore) -> ThreadPool:
             worker, dismiss = store.address(native_text.WORKER), store.address(native_text.DISMISS)
             _POOLS.append(ThreadPool(worker, dismiss))
         return _POOLS[0]
+
+
+class Native(Protocol):
+    """What runs step tables: a NativeRunner, or one with a clock."""
+
+    def run(self, steps_address: int, n_steps: int, threads: int) -> None:
+        """See NativeRunner.run."""
 
 
 class NativeRunner:

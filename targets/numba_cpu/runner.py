@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,19 +19,14 @@ from accelc.targets.numba_cpu.body_run import run_body
 from accelc.targets.numba_cpu.host_run import run_host
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory import CallMemory, address
+from accelc.targets.numba_cpu.native_run import Native
 from accelc.targets.numba_cpu.program import BodyCall, Call, HostCall, Program, SymbolCall, Value
 from accelc.targets.numba_cpu.regions import Region, external_values, split
+from accelc.targets.numba_cpu.team_choice import LONGEST_MS, TeamChoice
 from accelc.targets.numba_cpu.tensors import numpy_dtype
 
 PLANS_KEPT = 64
 """Plans for different shapes that a program, and each of its regions, remembers."""
-
-
-class Native(Protocol):
-    """What runs step tables: a NativeRunner, or one with a clock."""
-
-    def run(self, steps_address: int, n_steps: int, threads: int) -> None:
-        """See NativeRunner.run."""
 
 
 class Plan:
@@ -62,6 +57,8 @@ class Plan:
             if root in self.slot:
                 pointers.setdefault(self.slot[root], []).append((index, offset))
         self.pointers = list(pointers.items())
+        brief = region.threads > 1 and region.shared_ms < LONGEST_MS
+        self.choice = TeamChoice(region.threads) if brief else None
 
     def run(self, arrays: list[Any], native: Native) -> None:
         """Run on the arrays of ``sources``; what the region makes is appended to ``arrays``."""
@@ -71,7 +68,10 @@ class Plan:
         except IndexError:
             memory = CallMemory(self.region)
         self.point(memory, arrays)
-        native.run(memory.steps_address, memory.step_count, self.region.threads)
+        if self.choice is not None:
+            self.choice.run(native, memory.steps_address, memory.step_count)
+        else:
+            native.run(memory.steps_address, memory.step_count, self.region.threads)
         if self.region.flags:
             self.check(memory)
         self.free.append(memory)

@@ -19,8 +19,9 @@ from accelc.plan.arena import Buffer, validate
 from accelc.targets.numba_cpu.bind import STEP_WORDS, BoundRegion
 from accelc.targets.numba_cpu.kernels.base import Tensor, itemsize
 from accelc.targets.numba_cpu.memory import CallMemory, aligned_bytes
+from accelc.targets.numba_cpu.native_run import Native
 from accelc.targets.numba_cpu.program import Call, Program
-from accelc.targets.numba_cpu.runner import Native, Plan
+from accelc.targets.numba_cpu.runner import Plan
 
 GUARD_BYTES = 4096
 """Bytes of the zones before and behind the arena and each array; larger than a vector, a tile's row, a page."""
