@@ -60,35 +60,6 @@ class Cases:
     floor: float = 0.0
 
 
-def verify_executable(
-    exe: Executable,
-    original: Source,
-    imported: ir.Model,
-    *,
-    sets: int = 1,
-    data: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
-    seed: int = 0,
-    progress: Callable[[str], None] | None = None,
-) -> Verification:
-    """Compare ``exe`` with onnxruntime on ``original``.
-
-    Args:
-        exe: The compiled model.
-        original: What the user gave: the file itself where there is one, so that the import is checked too.
-        imported: The imported model, before any pass; tells inputs and their uses.
-        sets: Input sets; models with free dims get at least two, of different sizes.
-        data: The user's inputs, one set or several; without them test data beside the model, then
-            random ones.
-        seed: Seed of random inputs.
-        progress: Told what is being done.
-
-    Returns:
-        The verdict; status ``failed`` names the worst output in ``reason``.
-    """
-    prepared = prepare(original, imported, sets=sets, data=data, seed=seed, progress=progress)
-    return check(exe, prepared, progress=progress)
-
-
 def prepare(
     original: Source,
     imported: ir.Model,
@@ -98,7 +69,17 @@ def prepare(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Cases:
-    """Choose inputs and run the oracle on them; see :func:`verify_executable`."""
+    """Choose inputs and run the oracle on them, for :func:`check`.
+
+    Args:
+        original: What the user gave: the file itself where there is one, so that the import is checked too.
+        imported: The imported model, before any pass; tells inputs and their uses.
+        sets: Input sets; models with free dims get at least two, of different sizes.
+        data: The user's inputs, one set or several; without them test data beside the model, then
+            random ones.
+        seed: Seed of random inputs.
+        progress: Told what is being done.
+    """
     reason = _why_not(imported, trusted=data is not None)
     if reason:
         return Cases(reason=reason)

@@ -10,7 +10,7 @@ from accelc.errors import NumericsError, UnsupportedError
 from accelc.oracle_process import run_isolated
 from accelc.target import Verification
 from accelc.targets.onnx_model.target import OnnxExecutable
-from accelc.verification import check, compare, hazard, prepare, raise_if_failed, verify_executable
+from accelc.verification import check, compare, hazard, prepare, raise_if_failed
 
 HEADER = '<ir_version: 11, opset_import: ["" : 24]>\n'
 
@@ -47,7 +47,7 @@ def test_compare(expected: np.ndarray, second: np.ndarray, found: np.ndarray, wh
 
 def test_a_right_model_is_verified_on_two_sizes() -> None:
     model = model_of("g (float[N,3] x) => (float[N,3] y) { y = Softmax(x) }")
-    verdict = verify_executable(OnnxExecutable(model, kernels=1), model, model)
+    verdict = check(OnnxExecutable(model, kernels=1), prepare(model, model))
     assert (verdict.status, verdict.input_sets) == ("verified", 2)
     assert verdict.max_rel_error <= verdict.bound
     assert [name for name, _ in verdict.outputs] == ["y"]
@@ -56,7 +56,7 @@ def test_a_right_model_is_verified_on_two_sizes() -> None:
 def test_a_wrong_model_fails_with_its_output_named() -> None:
     right = model_of("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }")
     wrong = model_of("g (float[N,3] x) => (float[N,3] y) { y = Abs(x) }")
-    verdict = verify_executable(OnnxExecutable(wrong, kernels=1), right, right)
+    verdict = check(OnnxExecutable(wrong, kernels=1), prepare(right, right))
     assert verdict.status == "failed"
     assert verdict.reason.startswith("output y: error ")
     with pytest.raises(NumericsError) as caught:
@@ -84,7 +84,7 @@ def test_a_wrong_model_fails_with_its_output_named() -> None:
 )
 def test_what_cannot_be_compared_says_why(text: str, reason: str) -> None:
     model = model_of(text)
-    verdict = verify_executable(OnnxExecutable(model, kernels=1), model, model)
+    verdict = check(OnnxExecutable(model, kernels=1), prepare(model, model))
     assert verdict == Verification("not verified", reason=reason)
 
 
