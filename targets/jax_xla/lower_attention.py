@@ -60,13 +60,8 @@ def attention(
     factor = 1 / math.sqrt(query.shape[3]) if scale is None else scale
     asked = ctx.output_count > 3
     plain = attn_mask is None and nonpad_kv_seqlen is None and left_window_size < 0 and right_window_size < 0
-    if (
-        plain
-        and not asked
-        and not softcap
-        and ctx.platform != "cpu"
-        and not (is_causal and past_key is not None)
-    ):
+    alike = query.shape[3] == value.shape[3] and not (is_causal and past_key is not None)
+    if plain and alike and not asked and not softcap and ctx.platform != "cpu":
         y = _library_attention(ctx, query, key, value, factor, bool(is_causal))
         return _outputs(ctx, y, key, value, None, flat)
     product = _product(ctx, query, key, factor)
