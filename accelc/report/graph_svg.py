@@ -12,7 +12,7 @@ from accelc.report.layout import Layout, Point, layered
 from accelc.report.text import clean, html
 
 _CHARACTER = 7.7
-_SMALL_CHARACTER = 6.2
+_SMALL_CHARACTER = 6.6
 _HEIGHT, _PILL_HEIGHT = 42.0, 26.0
 _NARROW, _WIDE = 92.0, 250.0
 _MARGIN = 24.0
