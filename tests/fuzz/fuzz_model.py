@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fuzz_control
 import fuzz_moves
 import fuzz_ops
 import fuzz_patterns
 import numpy as np
 from fuzz_graph import Builder, Case, Dim, RejectedError, Value
 
-SAMPLERS = [*fuzz_ops.SAMPLERS, *fuzz_moves.SAMPLERS, *fuzz_patterns.SAMPLERS]
+SAMPLERS = [*fuzz_ops.SAMPLERS, *fuzz_moves.SAMPLERS, *fuzz_patterns.SAMPLERS, *fuzz_control.SAMPLERS]
 IMAGE_OPS = (fuzz_patterns.conv, fuzz_patterns.batch_norm, fuzz_patterns.pool, fuzz_patterns.conv_transpose)
 OPSETS = (18, 20, 21, 22, 23, 24)
 SYMBOLS: tuple[Dim, ...] = ((3, 5), (2, 7), (4, 1), (1, 4), (6, 2), (5, 9))
