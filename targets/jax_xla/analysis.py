@@ -23,6 +23,8 @@ from accelc.targets.jax_xla.table import LoweringTable, Rule
 CONTROL = ("If", "Loop", "Scan")
 MAX_STEERING_ELEMENTS = 64
 """A larger input is data: where it decides shapes, the program is cut instead of compiled for each content."""
+MAX_UNROLLED_NODES = 2000
+"""Copies of a Loop's body that are written out have at most so many nodes in total."""
 _KNOWN_FROM_SHAPES = ("Shape", "Size")
 
 
@@ -93,6 +95,7 @@ class Analysis:
             for inner in subgraphs_of(node) if node.attributes else ():
                 self._owner[inner] = node
         self._can.update(value for value in self.inputs if _is_small(value))
+        self._can.update(counter for node in self.order if (counter := self._counter(node)) is not None)
         for node in self.order:
             self._forward(node)
         self._demand()
@@ -136,6 +139,16 @@ class Analysis:
                 return True
             graph = holder.graph if isinstance(holder.graph, ir.Graph) else None
         return False
+
+    def _counter(self, node: ir.Node) -> ir.Value | None:
+        """The iteration number of a Loop that may be written out, so that the number is known in each copy."""
+        if node.op_type != "Loop" or node.domain != "" or not node.inputs or node.inputs[0] is None:
+            return None
+        trips = self.constants.array(node.inputs[0]) if self.constants.is_constant(node.inputs[0]) else None
+        body = node.attributes["body"].as_graph()
+        if trips is None or trips.size != 1 or not loops_to_the_end(node):
+            return None
+        return body.inputs[0] if may_unroll(body, int(trips.reshape(-1)[0])) else None
 
     # ------------------------------------------------------------------ forward
     def _forward(self, node: ir.Node) -> None:
@@ -292,6 +305,11 @@ class Analysis:
                 return True
             current = self.owner(current)
         return False
+
+
+def may_unroll(body: ir.Graph, trips: int) -> bool:
+    """Whether so many copies of a body are few enough to be written out one after the other."""
+    return trips * max(len(body), 1) <= MAX_UNROLLED_NODES
 
 
 def loops_to_the_end(node: ir.Node) -> bool:

@@ -14,10 +14,14 @@ import onnx_ir as ir
 from jax import lax
 
 from accelc.errors import LoweringError
-from accelc.targets.jax_xla.analysis import loops_to_the_end
+from accelc.targets.jax_xla.analysis import loops_to_the_end, may_unroll
 from accelc.targets.jax_xla.trace import Tracer, as_array
 
 Values = Mapping[ir.Value, Any]
+
+
+class _UnstableError(LoweringError):
+    """An iteration gives other shapes or dtypes than it takes."""
 
 
 def _body_of(
@@ -33,10 +37,10 @@ def _body_of(
 
 
 def _same(before: Sequence[Any], after: Sequence[Any], what: str) -> None:
-    """Raise LoweringError where shapes or dtypes differ."""
+    """Raise _UnstableError where shapes or dtypes differ."""
     for number, (a, b) in enumerate(zip(before, after, strict=True)):
         if a.shape != b.shape or a.dtype != b.dtype:
-            raise LoweringError(
+            raise _UnstableError(
                 f"{what} {number} differs", why=f"{a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}"
             )
 
@@ -93,16 +97,43 @@ def _arrays(results: Sequence[Any]) -> list[jax.Array]:
 
 
 def _counted(tracer: Tracer, body: ir.Graph, values: Values, trips: int, state: list[jax.Array]) -> list[Any]:
-    """A fixed number of iterations: differentiable, results collected."""
+    """A fixed number of iterations: differentiable, results collected.
+
+    They are written out one after the other where a body needs to know their number, or changes shapes.
+    """
     count = len(state)
+    if body.inputs[0] in tracer.static:
+        return _written_out(tracer, body, values, trips, state)
 
     def once(current: list[jax.Array], number: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
         results = _arrays(_body_of(tracer, body, values, [number, jnp.asarray(True), *current], number))[1:]
         _same(current, results[:count], "an iteration changes the shape or dtype of carried value")
         return results[:count], results[count:]
 
-    final, scanned = lax.scan(once, state, jnp.arange(max(trips, 0), dtype=jnp.int64))
+    try:
+        final, scanned = lax.scan(once, state, jnp.arange(max(trips, 0), dtype=jnp.int64))
+    except _UnstableError:
+        if not may_unroll(body, trips):
+            raise
+        return _written_out(tracer, body, values, trips, state)
     return [*final, *scanned]
+
+
+def _written_out(
+    tracer: Tracer, body: ir.Graph, values: Values, trips: int, state: list[jax.Array]
+) -> list[Any]:
+    """A fixed number of iterations, one after the other; shapes of carried values may change."""
+    if trips < 1:
+        raise LoweringError("a Loop of no iteration has no results whose shape is known")
+    count = len(state)
+    collected: list[list[jax.Array]] = [[] for _ in range(len(body.outputs) - 1 - count)]
+    for number in range(trips):
+        given = [np.asarray(number, np.int64), np.asarray(True), *state]
+        results = _arrays(_body_of(tracer, body, values, given, number))[1:]
+        state = results[:count]
+        for items, result in zip(collected, results[count:], strict=True):
+            items.append(result)
+    return [*state, *(jnp.stack(items) for items in collected)]
 
 
 def lower_scan(tracer: Tracer, node: ir.Node, values: Values) -> list[Any]:

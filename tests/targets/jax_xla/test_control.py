@@ -161,3 +161,35 @@ def test_nested_loops() -> None:
     assert exe.verification.status == "verified"
     assert shape_of_program(exe) == (1, 0)
     assert exe(x=np.float32(0)) == 18.0
+
+
+SLICES = """g (float[6] x) => (float[3] y, float[3,2] parts)
+    <int64 three = {3}, bool yes = {1}, float[3] zero = {0, 0, 0}, int64[1] two = {2}, int64[1] one = {1}> {
+  y, parts = Loop (three, yes, zero) <body = b (int64 i, bool c, float[3] v)
+      => (bool again, float[3] w, float[2] part) {
+    n = Reshape(i, one)  start = Mul(n, two)  end = Add(start, two)  part = Slice(x, start, end)
+    s = ReduceSum<keepdims = 0>(part)  w = Add(v, s)  again = Identity(c)
+  }>
+}"""
+
+
+def test_loop_whose_number_decides_shapes_is_written_out() -> None:
+    exe = compiled(SLICES)
+    assert exe.verification.status == "verified"
+    assert shape_of_program(exe) == (1, 0)
+    y, parts = exe.run(None, {"x": np.arange(6, dtype=np.float32)})
+    assert y.tolist() == [15, 15, 15]
+    assert parts.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_loop_that_grows_a_known_number_of_times_is_written_out() -> None:
+    exe = compiled(
+        """g (float[N] x) => (float[M] y) <int64 three = {3}, bool yes = {1}> {
+          y = Loop (three, yes, x) <body = b (int64 i, bool c, float[V] v) => (bool again, float[W] w) {
+            w = Concat<axis = 0>(v, x)  again = Identity(c)
+          }>
+        }"""
+    )
+    assert exe.verification.status == "verified"
+    assert shape_of_program(exe) == (1, 0)
+    assert exe(x=np.array([1, 2], np.float32)).tolist() == [1, 2] * 4
