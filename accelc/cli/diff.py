@@ -10,7 +10,7 @@ import typer
 from accelc.cli import options as opt
 from accelc.cli.option_groups import Compiling, Feeding, grouped
 from accelc.cli.output import emit_json, progress, rows, table
-from accelc.errors import EXIT_NUMERICS, EXIT_OK
+from accelc.errors import EXIT_NUMERICS, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,12 @@ def diff_models(
         with progress(not as_json) as show:
             left, right = (compiling.open(source, show) for source in (a, b))
             feeds = feeding.complete(left, compiling.dims)
+            if strange := [spec.name for spec in right.inputs if spec.name not in feeds]:
+                raise UsageError(
+                    "the results cannot be compared",
+                    why=f"{b} takes {', '.join(strange)}, which {a} does not",
+                    fix="--no-run compares the graphs alone",
+                )
             results = compare_results(_run(left, feeds), _run(right, feeds))
     failed = [row for row in results if not row["equal"] and not (row["max_rel_error"] or 0) <= tolerance]
     failed += [

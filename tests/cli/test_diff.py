@@ -59,3 +59,14 @@ def test_an_op_and_an_output(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_no_such_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", str(tmp_path / "a.onnx"), str(tmp_path)]) == EXIT_USAGE
+
+
+def test_models_of_other_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = _write(tmp_path, "a")
+    b = tmp_path / "b.onnx"
+    text = '<ir_version: 10, opset_import: ["" : 20]> g (float[N,4] z) => (float[N,4] y) { y = Relu(z) }'
+    onnx.save(parser.parse_model(text), b)
+    assert main(["diff", a, str(b)]) == EXIT_USAGE
+    assert f"{b} takes z, which {a} does not" in capsys.readouterr().err
+    code, facts = _diff(capsys, a, str(b), "--no-run")
+    assert (code, facts["inputs"]) == (EXIT_OK, {"only_a": ["x float32[N,4]"], "only_b": ["z float32[N,4]"]})
