@@ -175,6 +175,11 @@ class CpuExecutable(Executable):
         plan = main.last.region.plan
         return MemorySummary(plan.peak_bytes, plan.lower_bound_bytes, self._weight_bytes, self.memory_cost)
 
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of all arenas that calls so far have made and that are kept for later ones."""
+        return sum(memory.whole.nbytes for plan in self._main.all_plans() for memory in plan.free)
+
     def memory_map(self) -> MemoryMap | None:
         """What lies where for the shapes planned last; see Executable.memory_map."""
         planned = self._main.planned() if self.memory_plan.peak_bytes else []

@@ -150,6 +150,8 @@ class Program:
     """Integer inputs that steer shapes: their elements as dims; names among them are bound by the values given."""
     optional: set[int] = field(default_factory=set)
     """Inputs of an optional type, which a caller may leave out."""
+    arenas: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Offsets found by a search when compiling, by the digest of the buffers that they are for."""
     bodies: list[Program] = field(default_factory=list)
     """Programs of the body calls; each has values, steps and constants of its own."""
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
-from accelc.plan.arena import Buffer, MemoryPlan, allocate
+from accelc.errors import ArtifactError
+from accelc.plan.arena import Buffer, MemoryPlan, allocate, lower_bound, validate
 from accelc.targets.numba_cpu.kernels.base import Tensor, itemsize
 from accelc.targets.numba_cpu.program import Call, Program, SymbolCall
 from accelc.targets.numba_cpu.tensors import TensorTable
@@ -144,7 +146,8 @@ class RegionMemory:
             if key >= 0:
                 values.setdefault(own, []).append(key)
         keys = list(spans)
-        plan = allocate([Buffer(*spans[key]) for key in keys], alignment=ALIGNMENT)
+        wanted = [Buffer(size, first, last) for size, first, last in spans.values()]
+        plan = planned(self.program.arenas, wanted)
         offset = dict(zip(keys, plan.offsets, strict=True))
         buffers = tuple(
             ArenaBuffer(tuple(values.get(key, ())), size, first, last, offset[key])
@@ -174,6 +177,28 @@ def takeovers(step: Call, inputs: Sequence[Tensor | None], outputs: Sequence[Ten
         ):
             found.append(source.value)
     return found
+
+
+def planned(known: Mapping[str, tuple[int, ...]], buffers: Sequence[Buffer]) -> MemoryPlan:
+    """The plan that was found for these buffers when compiling, or a quick one.
+
+    Raises:
+        AccelcError: What was found is no plan for them.
+    """
+    offsets = known.get(digest(buffers)) if known else None
+    if offsets is None:
+        return allocate(buffers, alignment=ALIGNMENT)
+    if len(offsets) != len(buffers):
+        raise ArtifactError("a memory plan has another number of buffers", why=f"{len(offsets)} offsets")
+    peak = max((offset + aligned(b.size) for offset, b in zip(offsets, buffers, strict=True)), default=0)
+    plan = MemoryPlan(offsets, peak, lower_bound(buffers, alignment=ALIGNMENT))
+    validate(buffers, plan)
+    return plan
+
+
+def digest(buffers: Sequence[Buffer]) -> str:
+    """What tells buffers from others: sizes and live ranges, in order."""
+    return sha256(repr([(b.size, b.first, b.last) for b in buffers]).encode()).hexdigest()[:32]
 
 
 def workspace_key(number: int) -> int:

@@ -122,6 +122,8 @@ def program_json(program: Program, places: Places) -> dict[str, Any]:
         data["steering"] = {str(i): list(dims) for i, dims in sorted(program.steering.items())}
     if program.optional:
         data["optional"] = sorted(program.optional)
+    if program.arenas:
+        data["arenas"] = {key: list(offsets) for key, offsets in sorted(program.arenas.items())}
     if program.bodies:
         data["bodies"] = [program_json(body, places) for body in program.bodies]
     return data
@@ -227,6 +229,7 @@ def _read_extras(program: Program, data: Mapping[str, Any]) -> None:
     """Strings, inputs that steer shapes, inputs that may be left out."""
     count = len(program.values)
     program.optional = {_index(i, count) for i in data.get("optional", [])}
+    program.arenas = {str(key): tuple(map(_extent, found)) for key, found in data.get("arenas", {}).items()}
     for key, (dims, words) in data.get("strings", {}).items():
         value = program.values[_index(int(key), count)]
         if value.kind != "constant" or value.dtype != "object" or not all(isinstance(w, str) for w in words):

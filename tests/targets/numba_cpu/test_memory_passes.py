@@ -1,0 +1,174 @@
+"""Joins without copies, orders with a lower peak, memory limits: same results, less memory, honest refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+import accelc
+from accelc.errors import ArtifactError, LimitError, UsageError
+from accelc.reference import run_onnxruntime
+from accelc.target import TargetOptions
+from accelc.targets.numba_cpu import improve, target
+from accelc.targets.numba_cpu.executable import CpuExecutable
+from accelc.targets.numba_cpu.program import Call
+from accelc.targets.numba_cpu.target import NumbaCpu
+
+HEADER = '<ir_version: 11, opset_import: ["" : 24]>\n'
+JOINS = """g (float[N,8,6,6] x, float[8,8,1,1] w, float[8,8,1,1] u) => (float[N,24,6,6] y, float[N,40,6,6] z) {
+  a = Conv(x, w)
+  b = Conv(a, u)
+  c = Concat<axis=1>(a, b)
+  d = Conv(b, w)
+  e = Concat<axis=1>(c, d)
+  y = Relu(e)
+  f = Concat<axis=1>(e, c)
+  z = Sigmoid(f)
+}"""
+NET = """g (float[1,3,64,64] x, float[16,3,3,3] w, float[16,1,3,3] v, float[24,16,1,1] u) => (float[1,24,15,15] y) {
+  a = Conv<pads=[1,1,1,1]>(x, w)
+  b = Relu(a)
+  c = Conv<group=16, pads=[1,1,1,1]>(b, v)
+  d = Relu(c)
+  e = Conv(d, u)
+  y = MaxPool<kernel_shape=[5,5], strides=[4,4]>(e)
+}"""
+
+
+def weights(text: str) -> ir.Model:
+    """A model whose operands but x are constants."""
+    proto = onnx.parser.parse_model(HEADER + text)
+    rng = np.random.default_rng(0)
+    for value in list(proto.graph.input)[1:]:
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        array = (rng.standard_normal(shape) / 3).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
+        proto.graph.input.remove(value)
+    return ir.from_proto(proto)
+
+
+def lower(model: ir.Model, **options: object) -> CpuExecutable:
+    exe = NumbaCpu().lower(model, TargetOptions(**options))  # type: ignore[arg-type]
+    assert isinstance(exe, CpuExecutable)
+    return exe
+
+
+def copies(exe: CpuExecutable) -> int:
+    return sum(isinstance(step, Call) and step.family == "copy" for step in exe.program.steps)
+
+
+def check(model: ir.Model, exe: CpuExecutable, x: np.ndarray) -> None:
+    for found, wanted in zip(exe.run(None, {"x": x}), run_onnxruntime(model, {"x": x}), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 0])
+def test_joins_are_written_in_place(batch: int) -> None:
+    model = weights(JOINS)
+    exe = lower(model, sanitize=True)
+    x = np.random.default_rng(1).standard_normal((batch, 8, 6, 6)).astype(np.float32)
+    check(model, exe, x)
+
+
+def test_fewer_copies_and_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = weights(JOINS)
+    improved = lower(model)
+    monkeypatch.setattr(improve, "elide_copies", lambda *_, **__: 0)
+    plain = lower(model)
+    assert copies(improved) < copies(plain)
+    for batch in (1, 7):
+        shapes = {"x": (batch, 8, 6, 6)}
+        assert improved.plan_for(shapes).peak_bytes <= plain.plan_for(shapes).peak_bytes
+
+
+def test_views_of_joined_values_stay_right() -> None:
+    """A reshape needs dense memory: what it reads keeps its own."""
+    text = """g (float[N,4,6] x) => (float[N,24] r, float[N,8,6] y) {
+      a = Exp(x)
+      b = Neg(x)
+      c = Concat<axis=1>(a, b)
+      y = Relu(c)
+      s = Flatten(a)
+      r = Relu(s)
+    }"""
+    model = weights(text)
+    check(model, lower(model, sanitize=True), np.random.default_rng(2).random((3, 4, 6), np.float32))
+
+
+def test_an_order_with_a_lower_peak() -> None:
+    """Two branches swell and shrink: one after the other they never swell together."""
+    text = """g (float[1,64] x, float[64,4096] w, float[4096,1] v) => (float[1,1] y) {
+      a = MatMul(x, w)
+      b = Sin(x)
+      c = MatMul(b, w)
+      d = MatMul(a, v)
+      e = MatMul(c, v)
+      y = Sub(d, e)
+    }"""
+    model = weights(text)
+    exe = lower(model)
+    check(model, exe, np.random.default_rng(3).random((1, 64), np.float32))
+    assert exe.memory_plan.peak_bytes < 2 * 4096 * 4
+
+
+def test_a_limit_is_kept_with_the_same_results() -> None:
+    model = weights(NET)
+    free = lower(model)
+    peak = free.memory_plan.peak_bytes
+    limit = int(0.6 * peak)
+    limited = lower(model, mem_limit=limit, sanitize=True)
+    assert limited.memory_plan.peak_bytes <= limit
+    cost = limited.memory_plan.limit
+    assert cost is not None
+    assert (cost.limit_bytes, cost.unlimited_bytes) == (limit, peak)
+    assert cost.recomputed_calls > 0
+    x = np.random.default_rng(4).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    np.testing.assert_array_equal(limited(x=x), free(x=x))
+    check(model, limited, x)
+
+
+def test_recomputed_values_are_the_same() -> None:
+    """A cheap wide value is needed at both ends of a chain with a high peak."""
+    text = """g (float[1,512] x, float[512,512] w) => (float[1,512] y) {
+      k = Sin(x)
+      a = MatMul(k, w)
+      b = Softmax<axis=-1>(a)
+      c = MatMul(b, w)
+      d = Softmax<axis=-1>(c)
+      y = Sub(d, k)
+    }"""
+    model = weights(text)
+    free = lower(model)
+    limited = lower(model, mem_limit=free.memory_plan.peak_bytes - 1024, sanitize=True)
+    cost = limited.memory_plan.limit
+    assert cost is not None
+    assert cost.recomputed_flops > 0
+    x = np.random.default_rng(5).random((1, 512), np.float32)
+    np.testing.assert_array_equal(limited(x=x), free(x=x))
+
+
+def test_a_limit_that_cannot_be_met_says_the_least() -> None:
+    with pytest.raises(LimitError, match="cannot be kept within 100 B") as caught:
+        lower(weights(NET), mem_limit=100)
+    assert "the least found is" in caught.value.why
+
+
+def test_a_limit_needs_sizes() -> None:
+    with pytest.raises(UsageError, match="shapes that are known") as caught:
+        lower(weights(JOINS), mem_limit=1 << 30)
+    assert "N" in caught.value.why
+
+
+def test_what_a_limit_costs_is_saved(tmp_path: Path) -> None:
+    model = weights(NET)
+    peak = accelc.compile(model.clone(), verify=False).memory_plan.peak_bytes
+    exe = accelc.compile(model, verify=False, mem_limit=f"{0.6 * peak / 1000:.3f}kB")
+    loaded = accelc.load(exe.save(tmp_path / "net.accel"))
+    assert loaded.memory_plan == exe.memory_plan
+    assert loaded.summary["memory"]["limit"]["unlimited_bytes"] == peak
+    with pytest.raises(ArtifactError, match="damaged"):
+        target._cost({"limit_bytes": "many"})
