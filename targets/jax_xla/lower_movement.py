@@ -137,7 +137,19 @@ def _mirrored(x: jax.Array, widths: list[tuple[Dim, Dim]], mode: str) -> jax.Arr
     cut = [(min(low, 0), min(high, 0), 0) if is_known(low, high) else (0, 0, 0) for low, high in widths]
     kept = lax.pad(x, jnp.zeros((), x.dtype), cut)
     more = [(max(low, 0), max(high, 0)) if is_known(low, high) else (low, high) for low, high in widths]
+    for axis, (low, high) in enumerate(more):
+        if mode == "reflect" and not is_known(kept.shape[axis]):
+            kept = _reflected(kept, axis, low, high)
+            more[axis] = (0, 0)
     return jnp.pad(kept, more, mode=MODES[mode])
+
+
+def _reflected(x: jax.Array, axis: int, low: Dim, high: Dim) -> jax.Array:
+    """An axis of symbolic extent mirrored at both ends; jnp.pad would ask how often it has to go to and fro."""
+    extent = jnp.asarray(x.shape[axis])
+    period = jnp.maximum(2 * (extent - 1), 1)
+    place = jnp.remainder(lax.iota(extent.dtype, low + x.shape[axis] + high) - low, period)
+    return jnp.take(x, jnp.where(place < extent, place, period - place), axis=axis, mode="clip")
 
 
 @TABLE.op("CenterCropPad", static=(1,))

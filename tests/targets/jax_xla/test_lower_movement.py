@@ -119,6 +119,21 @@ def test_blocks() -> None:
     )
 
 
+def test_symbolic_axes_are_mirrored_as_known_ones() -> None:
+    (n,) = export.symbolic_shape("n")
+    pads = ints(5, 4)
+
+    def traced(x: Any) -> Any:
+        return Case("Pad", (x, pads), {"mode": "reflect"}).trace([x, pads])[0]
+
+    with jax.enable_x64(True):
+        argument = jax.ShapeDtypeStruct((n,), np.float32)  # type: ignore[no-untyped-call]
+        mirrored = export.export(jax.jit(traced))(argument).call
+        for extent in (1, 2, 3, 7):
+            x = X.reshape(-1)[:extent]
+            assert np.array_equal(np.asarray(mirrored(x)), np.pad(x, (5, 4), mode="reflect"))
+
+
 def test_dims_may_be_symbols() -> None:
     """What an export for any batch size needs: dims stay expressions, and no branch asks for their values."""
     n, s = export.symbolic_shape("n, s")
