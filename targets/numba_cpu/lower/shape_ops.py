@@ -45,12 +45,16 @@ def reshape_to_output(ctx: LowerContext, op: Op, value: Value) -> None:
     if value.dims == op.outputs[0].dims:
         ctx.same(op, 0, value)
         return
-    base = ctx.ordered(value, ())
+    base = value if ctx.only_split(value, op.outputs[0].dims) else ctx.ordered(value, ())
     ctx.view(op, 0, View(base.id, "reshape"))
 
 
 def _reshape(ctx: LowerContext, op: Op) -> Refusal | None:
-    """Same elements, other dims; inference knows the output's."""
+    """Same elements, other dims; inference knows the output's.
+
+    A size of the target that comes out as 0 at run time is 0 here. ONNX, without allowzero, would copy the operand's
+    size at that place, which fits an empty tensor only by accident: onnxruntime mostly fails there.
+    """
     if op.inputs[0] is None:
         return Refusal("no input")
     if 0 in op.inputs[0].dims and dim.product(op.outputs[0].dims) != 0:
