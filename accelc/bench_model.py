@@ -21,6 +21,7 @@ from accelc.benchmark import (
     ratio,
     time_interleaved,
 )
+from accelc.device_use import DeviceUse, device_use
 from accelc.errors import UsageError
 from accelc.ir.shapes import dims_of, symbols_in
 from accelc.machine import facts, peak_rss_bytes
@@ -49,15 +50,18 @@ class Report:
     peak_rss_bytes: int | None
     verification: dict[str, Any]
     fallbacks: tuple[str, ...]
+    device: DeviceUse | None = None
+    """Of a target that runs on a device of its own kind: where it ran, and how well that was used."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able form; times in milliseconds, memory in bytes."""
         return {
             "schema": SCHEMA,
-            **{key: value for key, value in vars(self).items() if key not in ("timings", "ratios")},
+            **{key: value for key, value in vars(self).items() if key not in ("timings", "ratios", "device")},
             "timings": [timing.to_json() for timing in self.timings],
             "ratios": [one.to_json() for one in self.ratios],
             "fallbacks": list(self.fallbacks),
+            "device": None if self.device is None else self.device.to_json(),
         }
 
 
@@ -114,7 +118,8 @@ def bench_model(
         runners.append(accelc_runner(functools.partial(_keep, make, count, first), feeds, threads=count))
         for name in vs:
             say(f"{name}, {count} thread(s)", 0, 0)
-            runners.append(opponent(name, str(original or source), feeds, threads=count))
+            device = "cuda" if first[0].target_name == "gpu" else "cpu"
+            runners.append(opponent(name, str(original or source), feeds, threads=count, device=device))
     timings = time_interleaved(
         runners, rounds=rounds, progress=lambda done, total: say("rounds", done, total)
     )
@@ -129,7 +134,16 @@ def bench_model(
         peak_rss_bytes=peak_rss_bytes(),
         verification={"status": first[0].verification.status, "reason": first[0].verification.reason},
         fallbacks=tuple(first[0].fallbacks),
+        device=_device(first[0], timings[0]),
     )
+
+
+def _device(exe: Executable, timing: Timing) -> DeviceUse | None:
+    """Use of the device that ``exe`` runs on; None on the CPU, whose times the table has."""
+    facts = exe.summary.get("target_facts", exe.summary)
+    if facts.get("platform", "cpu") == "cpu":
+        return None
+    return device_use((str(facts["device"]),), timing.median_ms, exe.device_peak_bytes, timing.runner.call)
 
 
 def _keep(make: Callable[[int], Executable], threads: int, made: list[Executable]) -> Executable:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -257,10 +258,36 @@ def openvino_runner(
     return _prepared("openvino", threads, ov.__version__.split("-")[0], prepare)
 
 
+def torch_runner(
+    model: str | Path | bytes,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    compiled: bool = False,
+) -> Runner:
+    """PyTorch on ``device``, eager or through torch.compile (accelc.benchmark_torch)."""
+    from accelc.benchmark_torch import torch_call
+
+    version = ""
+
+    def prepare() -> Callable[[], Sequence[np.ndarray]]:
+        nonlocal version
+        call, version = torch_call(model, feeds, threads=threads, device=device, compiled=compiled)
+        return call
+
+    runner = _prepared("torch-compile" if compiled else "torch", threads, version, prepare)
+    return replace(runner, version=version)
+
+
 OPPONENTS: Mapping[str, Callable[..., Runner]] = {
     "onnxruntime": onnxruntime_runner,
     "openvino": openvino_runner,
+    "torch": torch_runner,
+    "torch-compile": partial(torch_runner, compiled=True),
 }
+ON_DEVICES = ("torch", "torch-compile")
+"""Those of them that can run on a GPU."""
 
 
 def check_known(name: str) -> None:
@@ -270,9 +297,14 @@ def check_known(name: str) -> None:
 
 
 def opponent(
-    name: str, model: str | Path | bytes, feeds: Mapping[str, np.ndarray], *, threads: int = 1
+    name: str,
+    model: str | Path | bytes,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
 ) -> Runner:
-    """Prepare the system called ``name`` (a key of OPPONENTS) on ``model``.
+    """Prepare the system called ``name`` (a key of OPPONENTS) on ``model``, on ``device`` if it can run there.
 
     Raises:
         UsageError: Unknown, or not installed.
@@ -280,8 +312,9 @@ def opponent(
     """
     check_known(name)
     try:
-        return OPPONENTS[name](model, feeds, threads=threads)
-    except UsageError:
+        where = {"device": device} if name in ON_DEVICES else {}
+        return OPPONENTS[name](model, feeds, threads=threads, **where)
+    except (UsageError, UnsupportedError):
         raise
     except Exception as error:  # each system raises its own classes
         why = " ".join(str(error).split())[:300]

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
-_PACKAGES = ("accelc", "numpy", "numba", "llvmlite", "onnx", "onnxruntime", "openvino", "jax")
+_PACKAGES = ("accelc", "numpy", "numba", "llvmlite", "onnx", "onnxruntime", "openvino", "jax", "torch")
 
 
 def cpu_name() -> str:

@@ -150,6 +150,11 @@ class Executable(ABC):
     def memory_plan(self) -> MemorySummary:
         """Memory of the last planned shapes (the declared shapes before the first call)."""
 
+    @property
+    def device_peak_bytes(self) -> int | None:
+        """Most bytes in use so far on the device it runs on; None where the device does not tell."""
+        return None
+
     def memory_map(self) -> MemoryMap | None:
         """What lies where in the arena for the shapes planned last; None if the target cannot tell."""
         return None

@@ -23,7 +23,7 @@ app = opt.verb()
 def bench(
     model: Annotated[Path, typer.Argument(metavar="MODEL|ART", help="A model file, or an artifact folder.")],
     vs: Annotated[
-        str, typer.Option(help="Systems to compare with: onnxruntime,openvino or none.")
+        str, typer.Option(help="Systems to compare with: onnxruntime,openvino,torch,torch-compile or none.")
     ] = "onnxruntime",
     threads: Annotated[str, typer.Option(help="Thread counts, as 1,2.")] = "1",
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each system gets.")] = 12,
@@ -99,11 +99,25 @@ def report_text(report: Report) -> str:
         table(header, lines, right=range(1, len(header))),
         "",
         *(ratio_line(one) for one in report.ratios),
+        *device_lines(report),
         *machine_lines(report),
     ]
     if report.fallbacks:
         parts.append(f"on the slow reference: {', '.join(report.fallbacks)}")
     return "\n".join(parts)
+
+
+def device_lines(report: Report) -> list[str]:
+    """Where a target with a device ran, and how well that was used."""
+    use = report.device
+    if use is None:
+        return []
+    busy = "utilisation not measured" if use.busy is None else f"{use.busy:.0%} busy"
+    memory = "memory not told" if use.peak_bytes is None else f"{size_text(use.peak_bytes)} at most in use"
+    count = f"{len(use.names)} device{'s' if len(use.names) != 1 else ''}"
+    return [
+        f"device time {duration_text(use.device_ms)} on {count} ({', '.join(use.names)}); {busy}; {memory}"
+    ]
 
 
 def machine_lines(report: Report) -> list[str]:

@@ -27,6 +27,8 @@ from accelc.targets.jax_xla.trace import RefusedNode
 
 TOLERANCES = {"f32": 2e-5, "tf32": 4 * 2.0**-10, "f16": 4 * 2.0**-10, "bf16": 4 * 2.0**-7}
 """Error allowed to each precision, as a share of max|output|: a few of its rounding steps."""
+MOST_NOTES = 5
+"""Host steps that the summary names; all are in its facts."""
 MOST_REFUSALS = 200
 """Nodes found not to be compilable one after the other; past this many the model is refused."""
 
@@ -203,6 +205,12 @@ class XlaExecutable(Executable):
 
     # ------------------------------------------------------------------ memory, artifact
     @property
+    def device_peak_bytes(self) -> int | None:
+        """Most bytes in use so far on the device; None on the CPU, which does not tell."""
+        stats = self.settings.device.memory_stats()
+        return int(stats["peak_bytes_in_use"]) if stats and "peak_bytes_in_use" in stats else None
+
+    @property
     def memory_plan(self) -> MemorySummary:
         """What XLA allocates for the step that takes most, of those compiled last; weights beside it."""
         peak = max((step.peak_bytes for step in self.runner.compiled_steps()), default=0)
@@ -245,17 +253,24 @@ def _facts(program: Program, settings: Settings, threads: int) -> dict[str, Any]
     """What the summary says of a program."""
     steps = [step for each in program.programs() for step in each.steps]
     functions = [step for step in steps if isinstance(step, JitStep)]
-    facts: dict[str, Any] = {
+    hosted = [
+        f"{name_of(step.node)}: {step.reason}" for step in steps if isinstance(step, HostStep | BodyStep)
+    ]
+    notes = [f"on the host between compiled functions: {line}" for line in hosted[:MOST_NOTES]]
+    if len(hosted) > MOST_NOTES:
+        notes.append(f"and {len(hosted) - MOST_NOTES} more on the host")
+    if any(_static_spec(value) is None for value in program.inputs if not is_host_value(value)):
+        notes.append("each new input shape is compiled on its first call")
+    count = threads_text(threads) if settings.platform == "cpu" else ""
+    if count and count != str(threads):
+        notes.append(f"threads: {count}")
+    return {
         "kernels": len(functions),
-        "device": str(settings.device),
+        "detail": str(settings.device),
         "platform": settings.platform,
-        **({"threads": threads_text(threads)} if settings.platform == "cpu" else {}),
+        **({"threads": count} if count else {}),
         "compiled functions": len(functions),
         "nodes compiled": sum(len(step.nodes) for step in functions),
-        "host steps": [
-            f"{name_of(step.node)}: {step.reason}" for step in steps if isinstance(step, HostStep | BodyStep)
-        ],
+        "host steps": hosted,
+        "notes": notes,
     }
-    if any(_static_spec(value) is None for value in program.inputs if not is_host_value(value)):
-        facts["shapes"] = "each new input shape is compiled on its first call"
-    return facts
