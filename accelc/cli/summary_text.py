@@ -26,7 +26,7 @@ def summary_text(summary: Mapping[str, Any], *, title: str, files: Mapping[str, 
         ("memory limit", _limit_text(memory.get("limit"), summary.get("flops", 0))),
         ("verification", verification_text(summary["verification"])),
         ("fallbacks", _fallbacks_text(summary)),
-        ("notes", "\n".join(summary.get("notes", ()))),
+        ("notes", "\n".join((*summary.get("notes", ()), *summary.get("target_facts", {}).get("notes", ())))),
         ("time", _time_text(summary.get("times_ms", {}))),
         ("files", f"{len(files)} files, {size_text(sum(files.values()))}" if files else ""),
     ]

@@ -15,6 +15,7 @@ from accelc.targets.jax_xla.analysis import Analysis, inner_first
 from accelc.targets.jax_xla.program import BodyStep, Constants, HostStep, JitStep, Program, Step
 from accelc.targets.jax_xla.table import LoweringTable
 
+IN_NUMPY = "done in NumPy: XLA holds neither strings nor sequences, nor shapes that depend on data"
 _REFERENCE_DOMAINS = ("", "ai.onnx.ml")
 
 
@@ -58,7 +59,7 @@ class Partitioner:
             graphs = [node.attributes[name].as_graph() for name in names]
             return BodyStep(node, tuple(self._body(graph) for graph in graphs), reason)
         if (node.domain, node.op_type) in HOST_OPS and not subgraphs_of(node):
-            return HostStep(node, "numpy", reason)
+            return HostStep(node, "numpy", reason if node in self.refused else IN_NUMPY)
         if node.domain not in _REFERENCE_DOMAINS:
             self.impossible.append((node, reason))
         return HostStep(node, "reference", reason)

@@ -63,7 +63,7 @@ def write(exe: XlaExecutable, folder: Path) -> dict[str, Any]:
     fixed = all(function["forms"] for function in functions) and not exe.symbolic_inputs
     every = all(any(form["symbolic"] for form in function["forms"]) for function in functions)
     return {
-        "cpu": "any",
+        "cpu": ", ".join(PLATFORMS),
         "platforms": list(PLATFORMS),
         "precision": exe.settings.precision,
         "shapes": "as declared" if fixed else "any" if every else "those seen; others are traced when called",
