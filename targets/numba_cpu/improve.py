@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from accelc.errors import CallError, UnsupportedError, UsageError
 from accelc.ir.dims import Dim, symbols_in
+from accelc.plan.arena import Buffer, allocate
 from accelc.target import MemoryCost
 from accelc.targets.numba_cpu.elide_copies import elide_copies
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.memory_map import plan_regions
 from accelc.targets.numba_cpu.program import Program, SymbolCall
+from accelc.targets.numba_cpu.region_memory import ALIGNMENT, digest
 from accelc.targets.numba_cpu.regions import split
 from accelc.targets.numba_cpu.rematerialise import MemoryLimitError, rematerialise
 from accelc.targets.numba_cpu.renumber import renumber
@@ -20,6 +22,9 @@ from accelc.targets.numba_cpu.reorder import reorder
 _SIZES = (64, 33, 16, 8, 224, 7)
 """Sizes tried for dims that stay free; memory is compared at the first two at which all regions can be planned. A size
 of 1 tells nothing: strides do not matter along it."""
+_GOOD_ENOUGH = 1.005
+"""Arenas up to this share of the bytes alive at once are not searched for better ones."""
+_SEARCH_SECONDS = 1.0
 
 
 def improve(program: Program, isa: Isa, threads: int, *, always_join: bool = False) -> None:
@@ -38,6 +43,24 @@ def improve(program: Program, isa: Isa, threads: int, *, always_join: bool = Fal
         elide_copies(each, isa, samples, threads, always=always_join)
         reorder(each, isa, samples, threads)
         renumber(each)
+        search_arenas(each, isa, samples, threads)
+
+
+def search_arenas(program: Program, isa: Isa, samples: Sequence[Mapping[str, int]], threads: int) -> None:
+    """Search for a better plan of each region whose quick one is well above the bound; keep what is found.
+
+    Plans for other sizes or threads, made when the program runs, are quick ones. A search that runs out of time is
+    forgotten: it might end elsewhere the next time, and equal inputs give equal artifacts.
+    """
+    program.arenas = {}
+    for symbols in samples:
+        for region in plan_regions(program, isa, symbols, threads):
+            if region.plan.peak_bytes <= _GOOD_ENOUGH * region.plan.lower_bound_bytes:
+                continue
+            buffers = [Buffer(b.size, b.first, b.last) for b in region.buffers]
+            found = allocate(buffers, alignment=ALIGNMENT, time_limit_s=_SEARCH_SECONDS)
+            if found.optimal and found.peak_bytes < region.plan.peak_bytes:
+                program.arenas[digest(buffers)] = found.offsets
 
 
 def improve_within(program: Program, isa: Isa, threads: int, limit_bytes: int) -> tuple[Program, MemoryCost]:
@@ -102,6 +125,7 @@ def _limit(program: Program, isa: Isa, threads: int, limit_bytes: int) -> Memory
     for each in program.programs():
         costs.append(rematerialise(each, isa, {}, threads, limit_bytes))
         renumber(each)
+        search_arenas(each, isa, [{}], threads)
     return MemoryCost(
         limit_bytes,
         max(cost.unlimited_bytes for cost in costs),
