@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,13 @@ import jax.numpy as jnp
 
 from accelc.targets.jax_xla.context import Ctx
 from accelc.targets.jax_xla.convolution import convolve, zero_point_shaped
+from accelc.targets.jax_xla.integer_digits import exact_product
 from accelc.targets.jax_xla.table import LoweringTable
 from accelc.targets.jax_xla.windows import Windows, windows
 
 if TYPE_CHECKING:
+    import jax
+
     from accelc.targets.jax_xla.table import Array
 
 TABLE = LoweringTable()
@@ -71,7 +75,11 @@ def conv_integer(
     shape = windows(
         image.shape[2:], weights.shape[2:], strides=strides, dilations=dilations, pads=pads, auto_pad=auto_pad
     )
-    return convolve(ctx, image, weights, shape, group=group)
+
+    def product(ctx: Ctx, image: jax.Array, weights: jax.Array) -> jax.Array:
+        return convolve(ctx, image, weights, shape, group=group)
+
+    return exact_product(ctx, product, image, weights, math.prod(weights.shape[1:]))
 
 
 @TABLE.op("ConvTranspose")

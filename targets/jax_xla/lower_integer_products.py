@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from accelc.targets.jax_xla import precision
 from accelc.targets.jax_xla.context import Ctx
+from accelc.targets.jax_xla.integer_digits import exact_product
 from accelc.targets.jax_xla.lower_conv import conv_integer
 from accelc.targets.jax_xla.lower_math import wide
 from accelc.targets.jax_xla.lower_quantize import quantized
@@ -44,13 +46,14 @@ def shifted(x: Array, zero: jax.Array | None) -> jax.Array:
 
 
 def integer_matmul(ctx: Ctx, a: jax.Array, b: jax.Array) -> jax.Array:
-    """``a @ b`` of integers below 2**9 in size, in int32.
+    """``a @ b`` of integers up to 255 in size, in int32.
 
-    XLA's CPU has a fast product of floats only: in float64 the sums are exact up to 2**35 terms.
+    The CPU computes it in float64, where the sums are exact up to 2**37 terms; other devices are slow at those.
     """
     if ctx.platform == "cpu":
-        return jnp.matmul(a.astype(jnp.float64), b.astype(jnp.float64)).astype(jnp.int32)
-    return jnp.matmul(a, b, preferred_element_type=jnp.int32)
+        sums = jnp.matmul(a.astype(jnp.float64), b.astype(jnp.float64))
+        return sums.astype(jnp.int64).astype(jnp.int32)  # beyond int32 they wrap, as sums in int32 do
+    return exact_product(ctx, precision.matmul, a, b, b.shape[-2] if b.ndim > 1 else b.shape[0])
 
 
 @TABLE.op("MatMulInteger")
