@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from accelc.errors import UnsupportedError
-from accelc.targets.jax_xla.export import Form
+from accelc.targets.jax_xla.export import Form, stored_program
 from accelc.targets.jax_xla.hoist import Split, split
 from accelc.targets.jax_xla.program import Constants, JitStep, Program
 from accelc.targets.jax_xla.table import LoweringTable
@@ -224,8 +224,12 @@ class CompiledStep:
         for form in self.exported:
             if not _fits(form, inputs, list(statics.values())):
                 continue
-            exported = jax.export.deserialize(bytearray(form.programs[self.settings.platform]))
-            prepare = jax.export.deserialize(bytearray(form.prepares[self.settings.platform]))
+            exported, prepare = (
+                stored_program(programs[self.settings.platform])
+                for programs in (form.programs, form.prepares)
+            )
+            if exported is None or prepare is None:
+                continue
             shapes = jax.eval_shape(prepare.call, self.specs(inputs)[0])
             others = self.specs(inputs)[1:]
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,12 +12,20 @@ import jax
 import numpy as np
 import onnx_ir as ir
 
-from accelc.errors import LoweringError
+from accelc.errors import ArtifactError, LoweringError
 from accelc.ir.shapes import dims_of
 from accelc.targets.jax_xla.trace import RefusedNode
 
 if TYPE_CHECKING:
     from accelc.targets.jax_xla.compiled_step import CompiledStep
+
+
+_CALLS = re.compile(r'custom_call @"?([^\s"(]+)|call_target_name = "([^"]*)"')
+_OWN_CALLS = re.compile(
+    r"(lapack|cusolver|cusparse|hipsolver|cu|hip)_\w+|(stablehlo|mhlo|chlo)\.\S+|shape_assertion|Sharding|SPMD\w+"
+    r"|ApproxTopK|Eigh|Qr|LuDecomposition|ProductOfElementaryHouseholderReflectors|AllocateBuffer"
+)
+"""Calls out of StableHLO that exports make: linear algebra, random bits, checks of sizes. None runs Python."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,28 @@ def _export(
             prepares[platform] = bytes(prepare(weights).serialize())
     takes = tuple((x.dtype, tuple(x.shape)) for x in inputs)
     return Form(symbolic, takes, tuple(statics.values()), tuple(known.values()), programs, prepares)
+
+
+def stored_program(content: bytes) -> jax.export.Exported | None:
+    """A program from an artifact; None if this version of JAX cannot read it.
+
+    Raises:
+        ArtifactError: It calls something that no export of ours calls, such as a function of this process.
+    """
+    try:
+        program = jax.export.deserialize(bytearray(content))
+        text = str(program.mlir_module())
+    except Exception:  # flatbuffers and MLIR raise many classes
+        return None
+    calls = {found[1] or found[2] for found in _CALLS.finditer(text)}
+    strange = sorted(call for call in calls if not _OWN_CALLS.fullmatch(call))
+    if strange:
+        raise ArtifactError(
+            "the artifact holds a program that was not made by accelc",
+            why=f"it calls {strange[0]!r}",
+            fix="compile the model again",
+        )
+    return program
 
 
 @contextmanager

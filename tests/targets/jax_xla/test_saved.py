@@ -13,7 +13,9 @@ import pytest
 import accelc
 from accelc.errors import ArtifactError
 
-pytest.importorskip("jax", reason="target xla needs accelc[jax]")
+jax = pytest.importorskip("jax", reason="target xla needs accelc[jax]")
+
+from accelc.targets.jax_xla.export import stored_program  # noqa: E402
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 FIXED = f"""{HEAD} g (float[2,3] x) => (float[2,4] y) <float[3,4] w = {{1,2,3,4,5,6,7,8,9,10,11,12}}> {{
@@ -96,3 +98,16 @@ def test_a_changed_list_of_functions_is_refused(tmp_path: Path) -> None:
     (folder / "functions.json").write_text("{}")
     with pytest.raises(ArtifactError, match="the artifact is damaged"):
         accelc.load(folder)
+
+
+def test_calls_into_this_process_are_refused() -> None:
+    spec = jax.ShapeDtypeStruct((2,), np.float32)
+    name = "xla_ffi_python_cpu_callback"
+    checks = [jax.export.DisabledSafetyCheck.custom_call(name)]
+    function = jax.jit(lambda x: jax.ffi.ffi_call(name, spec)(x))
+    hostile = jax.export.export(function, platforms=["cpu"], disabled_checks=checks)(spec)
+    with pytest.raises(ArtifactError, match="not made by accelc"):
+        stored_program(bytes(hostile.serialize()))
+    fine = jax.export.export(jax.jit(jax.numpy.linalg.det))(jax.ShapeDtypeStruct((3, 3), np.float32))
+    assert stored_program(bytes(fine.serialize())) is not None
+    assert stored_program(b"nothing of the kind") is None
