@@ -24,6 +24,11 @@ from accelc.targets.numba_cpu.program import Call, Program, SymbolCall, Value, V
 from accelc.targets.numba_cpu.region_memory import nbytes
 from accelc.targets.numba_cpu.tensors import TensorTable
 
+_STRIDED = frozenset(
+    ("gemm", "conv", "winograd", "depthwise", "pool", "pad_copy", "elementwise", "copy", "attention", "reduce",
+     "softmax", "normalize")
+)  # fmt: skip
+"""Families that take operands by their strides, or refuse them; the others need them as they were."""
 _MOST_NESTED = 64
 """Joins inside joins that become one buffer; each costs a little whenever shapes are bound."""
 _MOST_ROUNDS = 12
@@ -117,8 +122,8 @@ class _Elision:
             return None
         perm = tuple(range(len(source.dims)))
         while source.view is not None:
-            if source.view.kind != "permute":
-                return None
+            if source.view.kind != "permute" or source.id in self.elided:
+                return None  # an elided value stays where its own copy goes: this one stays a copy
             perm = tuple(source.view.perm[i] for i in perm)
             source = values[source.view.base]
         root = values[self.program.root(target.id)]
@@ -205,6 +210,8 @@ class _Elision:
                 if any(not _same_order(old.tensor(near), table.tensor(near)) for near in moved.values()):
                     raise CallError("other order")
                 if isinstance(step, Call):
+                    if step.family not in _STRIDED or step.params.get("span", 1) > 1:
+                        raise CallError("the family reads and writes dense operands")
                     inputs = [tensors[value] if value >= 0 else None for value in step.inputs]
                     outputs = [tensors[value] for value in step.outputs]
                     family(step.family).bind(step.params, inputs, outputs, self.isa)

@@ -113,12 +113,43 @@ class TensorTable:
 def _reshape(value: Value, base: Tensor, shape: tuple[int, ...]) -> Tensor:
     if prod(shape) != base.size:
         raise CallError(f"'{value.name}' cannot be reshaped", why=f"from {list(base.shape)} to {list(shape)}")
-    if base.size and not is_dense(base):
+    if not base.size or is_dense(base):
+        return Tensor(base.value, base.dtype, shape, dense_strides(shape, ()), base.offset)
+    strides = _view_strides(base, shape)
+    if strides is None:
         raise CallError(
             f"'{value.name}' cannot be reshaped in place",
             why=f"strides {list(base.strides)} of {list(base.shape)} are not dense",
         )
-    return Tensor(base.value, base.dtype, shape, dense_strides(shape, ()), base.offset)
+    return Tensor(base.value, base.dtype, shape, strides, base.offset)
+
+
+def _view_strides(base: Tensor, shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Strides of ``base`` seen with another shape; None if its elements do not lie so (then a copy is needed).
+
+    Runs of dims that are one run of memory are cut anew; dims of extent 1 do not matter.
+    """
+    runs: list[tuple[int, int]] = []  # extent and innermost stride
+    for extent, stride in zip(base.shape, base.strides, strict=True):
+        if extent == 1:
+            continue
+        if runs and runs[-1][1] == extent * stride:
+            runs[-1] = (runs[-1][0] * extent, stride)
+        else:
+            runs.append((extent, stride))
+    strides = [1] * len(shape)
+    left, step = 1, 0
+    for dim in range(len(shape) - 1, -1, -1):
+        extent = shape[dim]
+        if extent == 1:
+            continue
+        if left == 1:
+            left, step = runs.pop()
+        if left % extent:
+            return None
+        strides[dim] = step
+        left, step = left // extent, step * extent
+    return tuple(strides)
 
 
 def is_dense(tensor: Tensor) -> bool:

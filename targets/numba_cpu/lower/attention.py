@@ -48,11 +48,15 @@ def attention(ctx: LowerContext, op: Op) -> Refusal | None:
         "scale": scale,
     }
     mask = None if mask is None else ctx.ordered(mask)
+    operands = [q, k, v, mask]
+    # A task reads its rows of q before it writes the same rows; k, v and the mask are read by others still.
+    others = {ctx.program.root(value.id) for value in operands[1:] if value is not None}
+    inplace = (0,) if ctx.program.root(q.id) not in others else ()
     if not flat:
-        ctx.emit("attention", params, [q, k, v, mask], [ctx.out(op, 0, _HEADS_INSIDE)])
+        ctx.emit("attention", params, operands, [ctx.out(op, 0, _HEADS_INSIDE)], inplace)
         return None
     result = ctx.temp("float32", (q.dims[0], q.dims[1], q.dims[2], v.dims[3]), _HEADS_INSIDE)
-    ctx.emit("attention", params, [q, k, v, mask], [result])
+    ctx.emit("attention", params, operands, [result], inplace)
     inside = ctx.permuted(result, _HEADS_INSIDE)
     ctx.view(op, 0, View(inside.id, "reshape"))
     return None

@@ -74,6 +74,28 @@ class LowerContext:
         wanted = tuple(order) or tuple(range(len(value.dims)))
         return self._essential(value, found) == self._essential(value, wanted)
 
+    def only_split(self, value: Value, dims: Sequence[Dim]) -> bool:
+        """Whether a slice of row-major memory takes these dims without a copy: each dim stays or is cut in several."""
+        base = value
+        while base.view is not None and base.view.kind == "slice":
+            base = self.program.values[base.view.base]
+        if base is value or not self.is_dense(base):
+            return False
+        pending = list(dims)[::-1]
+        for extent in value.dims:
+            if pending and pending[-1] == extent:
+                pending.pop()
+                continue
+            cut = 1
+            while (
+                pending and isinstance(part := pending[-1], int) and isinstance(extent, int) and cut < extent
+            ):
+                cut *= part
+                pending.pop()
+            if cut != extent:
+                return False
+        return all(part == 1 for part in pending)
+
     @staticmethod
     def _essential(value: Value, order: Sequence[int]) -> tuple[int, ...]:
         return tuple(dim for dim in order if value.dims[dim] != 1)

@@ -13,7 +13,7 @@ import accelc
 from accelc.errors import ArtifactError, LimitError, UsageError
 from accelc.reference import run_onnxruntime
 from accelc.target import TargetOptions
-from accelc.targets.numba_cpu import improve, target
+from accelc.targets.numba_cpu import elide_copies, improve, target
 from accelc.targets.numba_cpu.executable import CpuExecutable
 from accelc.targets.numba_cpu.program import Call
 from accelc.targets.numba_cpu.target import NumbaCpu
@@ -83,6 +83,28 @@ def test_fewer_copies_and_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     for batch in (1, 7):
         shapes = {"x": (batch, 8, 6, 6)}
         assert improved.plan_for(shapes).peak_bytes <= plain.plan_for(shapes).peak_bytes
+
+
+@pytest.mark.parametrize("restored", range(5))
+def test_copies_put_back_leave_the_others_right(restored: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that goes to two places is written to one of them and copied to the other, whichever stay."""
+    text = """g (float[N,8,6,6] x) => (float[N,24,6,6] y, float[N,16,6,6] z, float[N,40,6,6] u) {
+      a = Exp(x)
+      b = Neg(a)
+      c = Concat<axis=1>(a, b)
+      d = Concat<axis=1>(b, a, x)
+      e = Concat<axis=1>(c, d)
+      y = Relu(d)
+      z = Sigmoid(c)
+      u = Relu(e)
+    }"""
+    worse = iter(
+        [0, 0] + [1, 1] * restored
+    )  # two samples each: before, and after so many copies were put back
+    monkeypatch.setattr(elide_copies, "_peak", lambda *_: next(worse, 0))
+    model = weights(text)
+    x = np.random.default_rng(6).standard_normal((2, 8, 6, 6)).astype(np.float32)
+    check(model, lower(model, sanitize=True), x)
 
 
 def test_views_of_joined_values_stay_right() -> None:
