@@ -58,11 +58,13 @@ def imputer(call: Call) -> None:
 
 
 def array_feature_extractor(call: Call) -> None:
-    """Columns of the last dim."""
-    if (call.rank(0) or 1) < 2:
-        raise Opaque("the rank of the data is 1 or not known")
+    """Columns of the last dim; a vector counts as one row."""
+    rank = call.rank(0)
+    if not rank:
+        raise Opaque("the rank of the data is not known")
     index = call.add("Reshape", call.operand(1), call.ints(-1))
-    call.gives(0, call.add("Gather", call.operand(0), index, axis=-1))
+    data = call.operand(0) if rank > 1 else call.add("Unsqueeze", call.operand(0), call.ints(0))
+    call.gives(0, call.add("Gather", data, index, axis=-1))
 
 
 def one_hot_encoder(call: Call) -> None:

@@ -145,13 +145,16 @@ def pin_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         The converted model, and a note if it keeps another opset.
     """
     model.ir_version = IR_VERSION
-    entries = [entry for entry in model.opset_import if domain_of(entry.domain) == ""]
-    for entry in entries[1:]:
-        model.opset_import.remove(entry)
+    # Some exporters list a domain twice; removing one of two equal messages would take the first.
+    imports = {domain_of(entry.domain): entry.version for entry in model.opset_import}
+    del model.opset_import[:]
+    model.opset_import.extend(
+        onnx.helper.make_opsetid(domain, version) for domain, version in imports.items()
+    )
+    entries = [entry for entry in model.opset_import if entry.domain == ""]
     if not entries:
         model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
         return model, []
-    entries[0].domain = ""
     current = entries[0].version
     if current < 7:
         _broadcast_slopes(model)

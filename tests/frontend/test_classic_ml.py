@@ -87,3 +87,16 @@ def test_columns() -> None:
     arrays = {"x": X, "columns": np.array([4, 0])}
     model = _model("ArrayFeatureExtractor", arrays, 1, {})
     np.testing.assert_array_equal(accelc.compile(model, strict=True)(**arrays), X[:, [4, 0]])
+
+
+def test_a_domain_listed_twice_and_a_vector_of_classes() -> None:
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=1),
+        helper.make_node("ArrayFeatureExtractor", ["classes", "best"], ["y"], domain="ai.onnx.ml"),
+    ]
+    x = helper.make_tensor_value_info("x", 1, ["N", 5])
+    classes = helper.make_tensor("classes", 7, [5], [3, 1, 4, 1, 5])
+    graph = helper.make_graph(nodes, "g", [x], [helper.make_empty_tensor_value_info("y")], [classes])
+    opsets = [helper.make_opsetid("ai.onnx.ml", 1), helper.make_opsetid("", 17), helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    assert accelc.compile(model, strict=True)(x=X).tolist() == [[[3, 1, 4, 1, 5][i] for i in X.argmax(1)]]

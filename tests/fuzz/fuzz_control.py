@@ -15,7 +15,9 @@ def loop(b: Builder) -> None:
     if not all(p in (1, q) for x, y in zip(reversed(other.dims), reversed(state.dims), strict=False)
                for p, q in zip(x, y, strict=True)) or other.rank > state.rank:  # fmt: skip
         raise RejectedError  # the carried value would grow
-    trips = b.const(np.array(b.integer(0, 3), np.int64))
+    trips = b.const(
+        np.array(b.integer(1, 3), np.int64)
+    )  # of no trip, nobody says what shape the results have
     kind = TensorProto.FLOAT if state.dtype == "float32" else TensorProto.INT64
     names = [b._name("l") for _ in range(6)]
     step, go_on, carried, going, moved, seen = names

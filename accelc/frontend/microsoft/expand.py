@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import onnx
 import onnx.parser
+import onnx.shape_inference
 
 from accelc.frontend import classic_ml, tree_ensemble
 from accelc.frontend.convert import OPSET, inline_functions
@@ -54,7 +55,7 @@ def expand_microsoft(model: onnx.ModelProto, limits: Limits) -> tuple[onnx.Model
         return model, [
             f"com.microsoft and ai.onnx.ml ops stay as they are: the model is at opset {version}, not {OPSET}"
         ]
-    ranks, dtypes = _declared(model.graph)
+    ranks, dtypes = _known(model)
     notes: list[str] = []
     for number, node in enumerate(found):
         call = Call(node, ranks, dtypes)
@@ -118,6 +119,15 @@ def _turn_into_call(node: onnx.NodeProto, function: onnx.FunctionProto) -> None:
     node.input.extend(inputs)
     node.output.extend(outputs)
     node.op_type, node.domain = function.name, LOCAL
+
+
+def _known(model: onnx.ModelProto) -> tuple[dict[str, int], dict[str, int]]:
+    """Ranks and element types, declared or found by ONNX's own inference."""
+    try:
+        typed = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (RuntimeError, ValueError):  # what is declared may be enough
+        typed = model
+    return _declared(typed.graph)
 
 
 def _declared(graph: onnx.GraphProto) -> tuple[dict[str, int], dict[str, int]]:
