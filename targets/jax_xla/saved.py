@@ -110,27 +110,25 @@ def read(
     Raises:
         ArtifactError: The files do not fit together.
     """
-    from accelc.targets.jax_xla.executable import XlaExecutable
+    from accelc.targets.jax_xla.executable import TOLERANCES, XlaExecutable
 
     payload = manifest["payload"]
     model = inlined(read_model(folder, manifest))
-    refused = _refused(model, payload.get("refused", {}))
-    settings = replace(settings, precision=str(payload.get("precision", "f32")))
-    exe = XlaExecutable(
-        model, settings, target_name=target_name, strict=False, refused=refused, ahead=False, threads=threads
-    )
     try:
-        content = json.loads((folder / FUNCTIONS).read_bytes())
-        functions = content["functions"]
-        steps = exe.runner.compiled_steps()
-        if content["schema"] != SCHEMA or len(functions) != len(steps):
-            raise ValueError(f"{len(functions)} functions for {len(steps)} steps")
-        for step, function in zip(steps, functions, strict=True):
-            names = [[value.name for value in values] for values in (step.step.weights, step.step.outputs)]
-            if names != [function["weights"], function["outputs"]]:
-                raise ValueError("a function takes or gives other values than its step")
-            forms = [_read_form(form, folder, manifest, settings.platform) for form in function["forms"]]
-            step.exported = tuple(form for form in forms if form.programs)
+        if payload["precision"] not in TOLERANCES:
+            raise ValueError(f"there is no precision {payload['precision']!r}")
+        settings = replace(settings, precision=payload["precision"])
+        exe = XlaExecutable(
+            model,
+            settings,
+            target_name=target_name,
+            strict=False,
+            refused=_refused(model, dict(payload["refused"])),
+            ahead=False,
+            threads=threads,
+        )
+        functions = json.loads((folder / FUNCTIONS).read_bytes())
+        _attach(exe, functions, folder, manifest)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
             "the artifact is damaged", where=str(folder / FUNCTIONS), why=str(error)
@@ -138,6 +136,20 @@ def read(
     with jax.enable_x64(True), jax.default_device(settings.device):
         exe.compile_ahead()
     return exe
+
+
+def _attach(exe: XlaExecutable, content: Any, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Give every step its stored forms; ValueError where functions and steps do not fit."""
+    functions = content["functions"]
+    steps = exe.runner.compiled_steps()
+    if content["schema"] != SCHEMA or len(functions) != len(steps):
+        raise ValueError(f"{len(functions)} functions for {len(steps)} steps")
+    for step, function in zip(steps, functions, strict=True):
+        names = [[value.name for value in values] for values in (step.step.weights, step.step.outputs)]
+        if names != [function["weights"], function["outputs"]]:
+            raise ValueError("a function takes or gives other values than its step")
+        forms = [_read_form(form, folder, manifest, exe.settings.platform) for form in function["forms"]]
+        step.exported = tuple(form for form in forms if form.programs)
 
 
 def _refused(model: ir.Model, names: Mapping[str, str]) -> dict[ir.Node, str]:
