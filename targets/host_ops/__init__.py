@@ -18,6 +18,7 @@ from accelc.targets.host_ops import (
     shaping,
     signals,
     strings,
+    support_vectors,
     training,
 )
 from accelc.targets.host_ops.base import HostOp
@@ -34,6 +35,7 @@ HOST_OPS: dict[tuple[str, str], HostOp] = {
     **sequences.OPS,
     **shaping.OPS,
     **strings.OPS,
+    **support_vectors.OPS,
     **training.OPS,
 }
 """Host ops by (domain, op)."""
