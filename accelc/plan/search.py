@@ -44,9 +44,9 @@ from accelc.plan.sections import Interval, Sections, sections_of
 Clock = Callable[[], float]
 
 FIRST_STEPS = 500
-"""Placements before the first restart; each round of preferences gets half as many again."""
-SLICE_STEPS = 2000
-"""Placements between two looks at the clock: some 50 ms."""
+"""Steps (placements, raises) before the first restart; each round of preferences gets half as many again."""
+SLICE_STEPS = 500
+"""Steps between two looks at the clock: some 10 ms."""
 
 
 def improve(
@@ -83,14 +83,18 @@ def improve(
 
 @cache
 def _searcher() -> Any:
-    """The compiled search, from Numba's cache if it can keep one (its folder, or the user's)."""
+    """The search, compiled by a first call; Numba keeps it beside this file or in the user's cache folder."""
     import numba
 
     options = {"nogil": True, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, **options)(kernel.search)
+        compiled = numba.njit(cache=True, **options)(kernel.search)
     except RuntimeError:  # no folder to keep it in
-        return numba.njit(**options)(kernel.search)
+        compiled = numba.njit(**options)(kernel.search)
+    one = np.ones(1, dtype=np.int64)
+    problem = Problem.of([[(0, 0)]], one, one, [None])
+    compiled(problem.start(1, one, one, 0, np.empty((100, 3), dtype=np.int64)), 1)
+    return compiled
 
 
 def _lives(buffer: Buffer) -> list[Interval]:
@@ -155,13 +159,13 @@ class Part:
         best = self.peak(offsets)
         bound = problem.used
         goal = low = max(bound, goal)
-        share = (deadline - clock()) / 2
+        share = (deadline - clock()) / 8
         first = True
         while best > goal and clock() < deadline:
             # Round down: capacities between two multiples of the step mean the same.
             capacity = low if first else low + (best - self.step - low) // 2 // self.step * self.step
+            found = problem.fit(capacity, min(deadline, clock() + (4 * share if first else share)), clock)
             first = False
-            found = problem.fit(capacity, min(deadline, clock() + share), clock)
             if isinstance(found, np.ndarray):
                 for i, offset in zip(self.ids, found.tolist(), strict=True):
                     offsets[i] = offset
@@ -228,7 +232,7 @@ class Problem:
         focus = 0
         while True:
             for ranks in self.preferences:
-                state = self._start(capacity, ranks, weights, focus, trail)
+                state = self.start(capacity, ranks, weights, focus, trail)
                 result = _run(state, steps, deadline, clock)
                 if result == kernel.SOLVED:
                     return state.buffers[:, kernel.OFFSET]
@@ -242,7 +246,7 @@ class Problem:
             steps += steps // 2
             focus = 1
 
-    def _start(
+    def start(
         self, capacity: int, ranks: np.ndarray, weights: np.ndarray, focus: int, trail: np.ndarray
     ) -> kernel.State:
         """A search at its beginning."""

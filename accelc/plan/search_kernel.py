@@ -356,7 +356,6 @@ def _backtrack(state: State) -> int:
 def _branch(state: State, buffer: int) -> bool:
     """Place a buffer, noting that it may also lie higher, if it may; False if that fails."""
     buffers, lists, cells, choices = state.buffers, state.lists, state.cells, state.choices
-    cells[NODES] += 1
     if _may_lie_higher(state, buffer):
         choice = cells[CHOICES]
         choices[choice, BUFFER], choices[choice, TRAIL_TOP] = buffer, cells[TRAIL]
@@ -373,7 +372,7 @@ def _branch(state: State, buffer: int) -> bool:
 
 
 def search(state: State, nodes: int) -> int:
-    """Search on, for at most ``nodes`` more placements: PAUSED, SOLVED, IMPOSSIBLE or TRAIL_FULL."""
+    """Search on, for at most ``nodes`` more steps: PAUSED, SOLVED, IMPOSSIBLE or TRAIL_FULL."""
     cells, parts = state.cells, state.parts
     reserve = 4 * (state.buffers.shape[0] + state.sections.shape[0])
     stop = cells[NODES] + nodes
@@ -391,6 +390,7 @@ def search(state: State, nodes: int) -> int:
                 # What was chosen in solved parts is final: nothing in this one depends on it.
                 cells[CHOICES] = min(cells[CHOICES], parts[cells[ACTIVE], BASE])
             continue
+        cells[NODES] += 1
         fits = _branch(state, buffer) if buffer >= 0 else settle(state) and buffer == -2
         went_back = 1 if fits else 0
         while went_back == 0:
