@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ from accelc.reference import run_onnxruntime
 from accelc.target import TargetOptions
 from accelc.targets.numba_cpu import elide_copies, improve, target
 from accelc.targets.numba_cpu.executable import CpuExecutable
-from accelc.targets.numba_cpu.program import Call
+from accelc.targets.numba_cpu.program import Call, Program
 from accelc.targets.numba_cpu.target import NumbaCpu
 
 HEADER = '<ir_version: 11, opset_import: ["" : 24]>\n'
@@ -105,6 +107,65 @@ def test_copies_put_back_leave_the_others_right(restored: int, monkeypatch: pyte
     model = weights(text)
     x = np.random.default_rng(6).standard_normal((2, 8, 6, 6)).astype(np.float32)
     check(model, lower(model, sanitize=True), x)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_two_whole_copies_of_one_value(which: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "g (float[N,6] x) => (float[N,6] y, float[N,6] z) { a = Exp(x) y = Softmax(a) b = Sin(a) z = Softmax(b) }"
+    improved = improve.improve
+
+    def with_copies(program: Program, *arguments: Any, **options: Any) -> None:
+        exp, softmax, sin, last = program.steps
+        made = []
+        for reader in (softmax, sin):
+            copy = replace(program.values[exp.outputs[0]], id=len(program.values), name="copy")
+            program.values.append(copy)
+            params = {"itemsize": 4}
+            made += [
+                Call("copy", params, exp.outputs, (copy.id,)),
+                replace(reader, inputs=(copy.id, *reader.inputs[1:])),
+            ]
+        program.steps = [exp, *made, last]
+        improved(program, *arguments, **options)
+
+    def any_of_them(elision: Any, *_: Any) -> list[int]:
+        return sorted(elision.elided)[which : which + 1]
+
+    worse = iter([0, 0, 1, 1])  # one is put back, whichever
+    monkeypatch.setattr(elide_copies, "_peak", lambda *_: next(worse, 0))
+    monkeypatch.setattr(elide_copies._Elision, "at_peak", any_of_them)
+    monkeypatch.setattr(improve, "improve", with_copies)
+    model = weights(text)
+    check(model, lower(model, sanitize=True), np.random.default_rng(7).random((3, 6), np.float32))
+
+
+def test_attention_takes_over_its_queries_and_reads_slices() -> None:
+    """Rows of several blocks; q, k and v are one product's columns, and q once more a product of its own."""
+    text = """g (float[1,100,16] x, float[16,48] w, float[16,16] u) => (float[1,100,16] y, float[1,100,16] z) {
+      m = MatMul(x, w)
+      a, b, c = Split<axis=-1, num_outputs=3>(m)
+      h = Constant<value_ints=[1,100,2,8]>()
+      d = Reshape(a, h) e = Reshape(b, h) f = Reshape(c, h)
+      q = Transpose<perm=[0,2,1,3]>(d) k = Transpose<perm=[0,2,1,3]>(e) v = Transpose<perm=[0,2,1,3]>(f)
+      r = Attention(q, k, v)
+      s = Transpose<perm=[0,2,1,3]>(r)
+      o = Shape(x)
+      y = Reshape(s, o)
+      n = MatMul(x, u)
+      p = Reshape(n, h)
+      t = Transpose<perm=[0,2,1,3]>(p)
+      i = Attention(t, k, v)
+      j = Transpose<perm=[0,2,1,3]>(i)
+      l = Reshape(j, o)
+      z = Softmax(l)
+    }"""
+    model = weights(text)
+    exe = lower(model, sanitize=True)
+    check(model, exe, np.random.default_rng(8).standard_normal((1, 100, 16)).astype(np.float32))
+    assert copies(exe) <= 1  # the output y
+    plan = exe.memory_map()
+    assert plan is not None
+    assert any("n" in buffer.name.split(", ") and len(buffer.name.split(", ")) > 1 for buffer in plan.buffers)
 
 
 def test_views_of_joined_values_stay_right() -> None:
