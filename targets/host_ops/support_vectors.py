@@ -34,12 +34,9 @@ def svm_classifier(inputs: Sequence[Any], attrs: Mapping[str, Any]) -> list[Any]
         won = scores[:, column] > 0
         votes[:, i] += won
         votes[:, j] += ~won
-    labels = attrs.get("classlabels_ints") or attrs.get("classlabels_strings")
-    known = (
-        np.array([str(v) for v in labels], object)
-        if isinstance(labels[0], str)
-        else np.array(labels, np.int64)
-    )
+    known: np.ndarray = np.asarray(attrs.get("classlabels_ints", ()), np.int64)
+    if not known.size:
+        known = np.asarray([str(label) for label in attrs["classlabels_strings"]], dtype=object)
     if attrs.get("prob_a"):
         scores = _probabilities(scores, pairs, len(sizes), attrs)
     elif len(sizes) == 2:
@@ -64,12 +61,13 @@ def _pair_scores(kernels: np.ndarray, sizes: list[int], attrs: Mapping[str, Any]
     """[rows, pairs]: above 0 the first of the pair is the likelier."""
     weights = np.asarray(attrs["coefficients"], np.float32).reshape(len(sizes) - 1, -1)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    rho, found = [float(value) for value in attrs["rho"]], []
+    rho = np.asarray(attrs["rho"], np.float32)
+    found: list[np.ndarray] = []
     for i in range(len(sizes)):
         for j in range(i + 1, len(sizes)):
             first, second = slice(starts[i], starts[i + 1]), slice(starts[j], starts[j + 1])
             score = kernels[:, first] @ weights[j - 1, first] + kernels[:, second] @ weights[i, second]
-            found.append(score + np.float32(rho[len(found)]))
+            found.append(np.asarray(score + rho[len(found)]))
     return np.stack(found, axis=1)
 
 
