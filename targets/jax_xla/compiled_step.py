@@ -213,7 +213,10 @@ class CompiledStep:
         lowered = jax.jit(parts.main, donate_argnums=donated).lower(parts.shapes(), *others)
         values, held = self.step.weights, self.weights
         weights = parts.prepared(
-            lambda i: held.on_device(values[i]), lambda i: held.passing(values[i]), held.prepared
+            lambda i: held.on_device(values[i]),
+            lambda i: np.asarray(held.constants.array(values[i])),
+            lambda array: jax.device_put(array, held.device),
+            held.prepared,
         )
         return lowered, weights, known
 

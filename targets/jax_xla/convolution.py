@@ -117,7 +117,7 @@ def depthwise(x: jax.Array, w: jax.Array, shape: Windows) -> jax.Array:
     kernels = w.reshape(w.shape[0], -1).T
     total: Any = None
     for i, taken in taps(x, shape, 0):
-        part = taken * kernels[i]
+        part = taken * lax.index_in_dim(kernels, i, keepdims=False)
         total = part if total is None else total + part
     return jnp.asarray(total)
 

@@ -12,26 +12,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jax.extend import core
 
-MOVES = frozenset(
-    (
-        "transpose",
-        "reshape",
-        "squeeze",
-        "expand_dims",
-        "broadcast_in_dim",
-        "rev",
-        "slice",
-        "copy",
-        "concatenate",
-    )
-)
-"""Operations that only move values."""
-ARITHMETIC = frozenset(
-    ("convert_element_type", "add", "sub", "mul", "div", "neg", "sqrt", "rsqrt", "integer_pow")
-)
-"""Operations on each value that are worth doing once."""
+EARLY: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b, **_: a + b,
+    "broadcast_in_dim": lambda x, *, shape, broadcast_dimensions, **_: _spread(
+        x, shape, broadcast_dimensions
+    ),
+    "concatenate": lambda *arrays, dimension, **_: np.concatenate(arrays, axis=dimension),
+    "convert_element_type": lambda x, *, new_dtype, **_: x.astype(new_dtype),
+    "copy": lambda x, **_: x,
+    "div": lambda a, b, **_: a / b,
+    "expand_dims": lambda x, *, dimensions, **_: np.expand_dims(x, dimensions),
+    "mul": lambda a, b, **_: a * b,
+    "neg": lambda x, **_: -x,
+    "reshape": lambda x, *, new_sizes, **_: x.reshape(new_sizes),
+    "rev": lambda x, *, dimensions, **_: np.flip(x, dimensions),
+    "rsqrt": lambda x, **_: 1 / np.sqrt(x),
+    "sqrt": lambda x, **_: np.sqrt(x),
+    "squeeze": lambda x, *, dimensions, **_: np.squeeze(x, dimensions),
+    "sub": lambda a, b, **_: a - b,
+    "transpose": lambda x, *, permutation, **_: np.transpose(x, permutation),
+}
+"""What is worth doing once, in NumPy: XLA would take longer to compile it than NumPy to do it. Parts of a weight are
+left to the function that reads them, which otherwise would take many arguments for one."""
+
+
+def _spread(x: np.ndarray, shape: Sequence[int], dims: Sequence[int]) -> np.ndarray:
+    """``x`` with its dims at ``dims`` of ``shape``, the others of extent 1 or repeated."""
+    wide = [1] * len(shape)
+    for axis, place in enumerate(dims):
+        wide[place] = x.shape[axis]
+    return np.broadcast_to(x.reshape(wide), shape)
+
 
 Name = Hashable
 """What a value is made of: the operation, its parameters and the names of its operands."""
@@ -70,33 +84,29 @@ class Split:
         return [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in self.taken]  # type: ignore[attr-defined]
 
     def prepare(self, weights: Sequence[Any]) -> list[Any]:
-        """The first arguments of ``main``; pure, to be jitted or exported."""
-        return self._first(self.first, self.jaxpr.jaxpr.invars[: self.weights], self.taken, weights)
-
-    def _first(
-        self,
-        eqns: Sequence[Any],
-        inputs: Sequence[core.Var],
-        outputs: Sequence[core.Var],
-        arrays: Sequence[Any],
-    ) -> list[Any]:
-        part = self.jaxpr.jaxpr.replace(invars=list(inputs), outvars=list(outputs), eqns=list(eqns))
-        return list(core.jaxpr_as_fun(core.ClosedJaxpr(part, self.jaxpr.consts))(*arrays))
+        """The first arguments of ``main``; pure, to be exported."""
+        jaxpr = self.jaxpr.jaxpr
+        part = jaxpr.replace(
+            invars=jaxpr.invars[: self.weights], outvars=list(self.taken), eqns=list(self.first)
+        )
+        return list(core.jaxpr_as_fun(core.ClosedJaxpr(part, self.jaxpr.consts))(*weights))
 
     def prepared(
         self,
         place: Callable[[int], jax.Array],
-        read: Callable[[int], jax.Array],
+        read: Callable[[int], np.ndarray],
+        put: Callable[[np.ndarray], jax.Array],
         known: MutableMapping[Name, jax.Array],
     ) -> list[jax.Array]:
         """The first arguments of ``main``, computed one by one where ``known`` does not hold them.
 
         Args:
             place: Puts the weight of a number on the device to stay: one that ``main`` takes as it is.
-            read: Gives the weight of a number for as long as it is worked on.
+            read: Gives the weight of a number on the host.
+            put: Puts a result on the device.
             known: Results by name, shared by all functions of the same weights; new ones are added.
         """
-        made = {out: i for i, eqn in enumerate(self.first) for out in eqn.outvars}
+        made = {out: eqn for eqn in self.first for out in eqn.outvars}
         number = {var: i for i, var in enumerate(self.jaxpr.jaxpr.invars[: self.weights])}
         found = []
         for var in self.taken:
@@ -105,36 +115,34 @@ class Split:
                 continue
             name = self.names[var]
             if name not in known:
-                known[name] = self._compute(var, made, number, read)
+                known[name] = put(_computed(var, made, lambda weight: read(number[weight])))
             found.append(known[name])
         return found
 
-    def _compute(
-        self,
-        wanted: core.Var,
-        made: Mapping[core.Var, int],
-        number: Mapping[core.Var, int],
-        read: Callable[[int], jax.Array],
-    ) -> jax.Array:
-        """One result of ``first`` from the weights under it."""
-        chain: set[int] = set()
-        inputs: dict[core.Var, None] = {}
-        waiting = [wanted]
-        while waiting:
-            var = waiting.pop()
-            if var in number:
-                inputs[var] = None
-            elif var in made and made[var] not in chain:
-                chain.add(made[var])
-                operands = self.first[made[var]].invars
-                waiting += [x for x in operands if not isinstance(x, core.Literal)]
-        eqns = [self.first[i] for i in sorted(chain)]
 
-        def compute(*arrays: Any) -> Any:
-            return self._first(eqns, list(inputs), (wanted,), arrays)[0]
-
-        result: jax.Array = jax.jit(compute)(*(read(number[var]) for var in inputs))
-        return result
+def _computed(
+    wanted: core.Var, made: Mapping[core.Var, Any], read: Callable[[core.Var], np.ndarray]
+) -> np.ndarray:
+    """One result of early equations from the weights under it; iterative, as chains may be long."""
+    values: dict[core.Var, np.ndarray] = {}
+    waiting = [wanted]
+    while waiting:
+        var = waiting[-1]
+        eqn = made.get(var)
+        operands = [] if eqn is None else [x for x in eqn.invars if not isinstance(x, core.Literal)]
+        missing = [x for x in operands if x not in values]
+        if missing:
+            waiting += missing
+            continue
+        waiting.pop()
+        if eqn is None:
+            values[var] = np.asarray(read(var))
+        elif var not in values:
+            given = (np.asarray(x.val) if isinstance(x, core.Literal) else values[x] for x in eqn.invars)
+            aval: Any = var.aval
+            with np.errstate(all="ignore"):
+                values[var] = np.asarray(EARLY[eqn.primitive.name](*given, **eqn.params), aval.dtype)
+    return np.ascontiguousarray(values[wanted])
 
 
 def split(closed: core.ClosedJaxpr, weights: int, names: Sequence[Name]) -> Split:
@@ -167,7 +175,7 @@ def split(closed: core.ClosedJaxpr, weights: int, names: Sequence[Name]) -> Spli
 
 def _is_early(eqn: Any, named: Mapping[core.Var, Name]) -> bool:
     """Whether an equation works on weights alone and does not make more of them."""
-    if eqn.effects or eqn.primitive.name not in MOVES | ARITHMETIC:
+    if eqn.effects or eqn.primitive.name not in EARLY:
         return False
     read = [x for x in eqn.invars if not isinstance(x, core.Literal)]
     if not read or not all(x in named for x in read):

@@ -47,15 +47,13 @@ def test_transposes_are_hoisted_and_what_grows_is_not() -> None:
 
 def test_equal_work_is_shared_between_functions() -> None:
     known: dict[Any, Any] = {}
-    placed: list[int] = []
 
     def place(i: int) -> Any:
-        placed.append(i)
         return jnp.asarray(WEIGHTS[i])
 
-    first = cut(layer, WEIGHTS, X).prepared(place, place, known)
+    first = cut(layer, WEIGHTS, X).prepared(place, WEIGHTS.__getitem__, jnp.asarray, known)
     count = len(known)
-    second = cut(layer, WEIGHTS, X[:2]).prepared(place, place, known)
+    second = cut(layer, WEIGHTS, X[:2]).prepared(place, WEIGHTS.__getitem__, jnp.asarray, known)
     assert count
     assert len(known) == count
     assert sum(a is b for a, b in zip(first, second, strict=True)) >= count
@@ -64,8 +62,31 @@ def test_equal_work_is_shared_between_functions() -> None:
 def test_weights_that_nothing_takes_are_not_placed() -> None:
     parts = cut(lambda weights, x: [x @ weights[0].T], WEIGHTS, X)
     kept: list[int] = []
-    parts.prepared(lambda i: kept.append(i) or WEIGHTS[i], lambda i: WEIGHTS[i], {})  # type: ignore[func-returns-value]
+
+    def place(i: int) -> Any:
+        kept.append(i)
+        return jnp.asarray(WEIGHTS[i])
+
+    parts.prepared(place, WEIGHTS.__getitem__, jnp.asarray, {})
     assert kept == []
+
+
+def every_early_operation(weights: Any, x: Any) -> list[Any]:
+    (w,) = weights
+    parts = [w.T, w.reshape(6), w[:, None], jnp.flip(w, 1), jnp.concatenate((w, w)), w.astype(jnp.bfloat16)]
+    parts += [w + w, w - w * w, w / 3, -w, jnp.sqrt(w), jax.lax.rsqrt(w), jnp.squeeze(w[None], 0)]
+    return [part * x.astype(part.dtype) for part in parts]
+
+
+def test_numpy_does_what_xla_would() -> None:
+    w, x = np.arange(1, 7, dtype=np.float32).reshape(2, 3), np.float32(2)
+    parts = cut(every_early_operation, [w], x)
+    prepared = parts.prepared(lambda i: jnp.asarray(w), lambda i: w, jnp.asarray, {})
+    assert len(parts.first) >= 13
+    for array, spec in zip(prepared, parts.shapes(), strict=True):
+        assert (array.shape, array.dtype) == (spec.shape, spec.dtype)
+    for y, expected in zip(parts.main(prepared, x), every_early_operation([w], x), strict=True):
+        np.testing.assert_allclose(np.asarray(y, np.float32), np.asarray(expected, np.float32), rtol=1e-6)
 
 
 def test_chains_and_many_weights_take_linear_time() -> None:
