@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
@@ -148,16 +149,21 @@ class CompiledStep:
     def run(self, values: dict[ir.Value, Any]) -> None:
         """Run once, putting outputs and known values into ``values``."""
         step = self.step
-        statics = {value: np.asarray(values[value]) for value in step.statics}
+        statics = {value: np.asarray(values[value]) for value in step.statics} if step.statics else {}
         inputs = [values[value] for value in step.inputs]
         key = self.key(inputs, statics)
         entry = self.entries.get(key)
         if entry is None:
             with self._lock:
                 entry = self.entries.get(key) or self._compile(key, inputs, statics)
-        self.last = entry
-        kept = [values[value] for value in step.inputs if value not in step.donated]
-        freed = [values[value] for value in step.inputs if value in step.donated]
+        if entry is not self.last:
+            self.last = entry
+            with contextlib.suppress(KeyError):  # another thread may have dropped it just now
+                self.entries.move_to_end(key)
+        kept, freed = inputs, []
+        if step.donated:
+            kept = [values[value] for value in step.inputs if value not in step.donated]
+            freed = [values[value] for value in step.inputs if value in step.donated]
         results = entry.call(entry.weights, kept, freed, *self._draw())
         values.update(zip(step.outputs, results, strict=True))
         values.update(entry.known)

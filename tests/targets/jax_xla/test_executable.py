@@ -10,7 +10,7 @@ import pytest
 
 import accelc
 from accelc.errors import CallError, FallbackError, LoweringError, UnsupportedError, UsageError
-from accelc.targets.jax_xla import runtime
+from accelc.targets.jax_xla import compiled_step, runtime
 
 pytest.importorskip("jax", reason="target xla needs accelc[jax]")
 
@@ -234,3 +234,12 @@ def test_data_is_not_taken_for_steering() -> None:
     assert facts(exe)["compiled functions"] == 2
     x = np.array([3, -1, 2, -5], np.float32)
     np.testing.assert_allclose(exe(x=x), [np.exp(3) + np.exp(-1)], rtol=1e-6)
+
+
+def test_many_shapes_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_step, "MAX_ENTRIES", 2)
+    exe = accelc.compile(model("g (float[N] x) => (float[N] y) { y = Neg(x) }"), target="xla", verify=False)
+    for size in (1, 2, 1, 3, 1):
+        np.testing.assert_array_equal(exe(x=np.ones(size, np.float32)), -np.ones(size))
+    (step,) = exe.runner.compiled_steps()  # type: ignore[attr-defined]
+    assert [key[0][0] for key in step.entries] == [(3,), (1,)]
