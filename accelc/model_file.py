@@ -27,15 +27,15 @@ def is_model_file(path: Path) -> bool:
 def portable(model: ir.Model) -> ir.Model:
     """A copy as other tools get it: near the opset that the model came in, and without what every runtime infers.
 
-    Types of values between nodes are left out but for the results of ops that no schema tells of, those of other
-    domains: a runtime plans memory by the names of dims, which here only say what holds for the sizes that work
+    Types of values between nodes are left out but for the results of ops that neither a schema nor a function in the
+    model tells of: a runtime plans memory by the names of dims, which here only say what holds for the sizes that work
     without broadcasting. Weights are shared with ``model``.
     """
     copy = model.clone()
     lower_opset(copy)
     for graph in regions(copy):
         for node in graph:
-            if node.domain == "":
+            if node.domain == "" or node.op_identifier() in copy.functions:
                 for value in node.outputs:
                     if not value.is_graph_output():
                         value.type = value.shape = None
