@@ -41,6 +41,7 @@ def to_jax(
         UnsupportedError: JAX is not installed, part of the model runs on the host, or inputs decide shapes.
     """
     from accelc.frontend import load_model
+    from accelc.machine import usable_cpus
     from accelc.target import TargetOptions
     from accelc.targets.jax_xla.target import Xla
 
@@ -51,7 +52,7 @@ def to_jax(
         dims=dict(dims or {}),
         shapes=dict(shapes or {}),
     )
-    function = Xla().function(imported.model, TargetOptions(precision=precision))
+    function = Xla().function(imported.model, TargetOptions(threads=usable_cpus(), precision=precision))
     return function, function.params()
 
 

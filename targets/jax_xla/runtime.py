@@ -26,10 +26,11 @@ _held: list[int | None] = []
 """Threads that XLA's CPU client was started with; None if it was started before we came."""
 
 
-def prepare(threads: int = 1) -> None:
+def prepare(threads: int | None = None) -> None:
     """Import JAX and start its clients: GPU memory is taken as needed, the CPU client gets ``threads`` threads.
 
-    XLA fixes the number of threads when its client starts: the first compile of a process decides.
+    XLA fixes the number of threads when its client starts: the first compile of a process decides. None leaves it
+    to JAX, which takes all CPUs.
 
     Raises:
         UnsupportedError: JAX is not installed.
@@ -44,7 +45,7 @@ def prepare(threads: int = 1) -> None:
     from jax._src import xla_bridge  # whether a client exists is said nowhere else
 
     started = xla_bridge.backends_are_initialized()
-    with _environment(dict.fromkeys(_THREAD_VARIABLES, str(threads))):
+    with _environment({} if threads is None else dict.fromkeys(_THREAD_VARIABLES, str(threads))):
         jax.devices()
     _held.append(None if started else threads)
 
