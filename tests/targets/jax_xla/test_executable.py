@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -243,3 +244,15 @@ def test_many_shapes_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_array_equal(exe(x=np.ones(size, np.float32)), -np.ones(size))
     (step,) = exe.runner.compiled_steps()  # type: ignore[attr-defined]
     assert [key[0][0] for key in step.entries] == [(3,), (1,)]
+
+
+def test_without_jax_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_held", [])
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UnsupportedError) as caught:
+        runtime.prepare()
+    assert str(caught.value).splitlines() == [
+        "UnsupportedError: JAX is not installed",
+        "  fix    pip install 'accelc[jax]'",
+    ]
