@@ -9,9 +9,28 @@ from itertools import islice
 import onnx
 import onnx_ir as ir
 
-from accelc.errors import UsageError
+from accelc.errors import UnsupportedError, UsageError
 from accelc.ir.shapes import describe, dims_of, evaluate, is_expression, is_symbol, symbols_in
 from accelc.ir.walk import all_graphs, all_nodes, all_values
+
+
+def refuse_maps(graph: onnx.GraphProto) -> None:
+    """Say what to do about a model that takes or gives dictionaries.
+
+    Raises:
+        UnsupportedError: An input or output is a map, or a sequence of maps, as classifiers of scikit-learn give them.
+    """
+    for what, values in (("input", graph.input), ("output", graph.output)):
+        for value in values:
+            kind = value.type
+            while kind.HasField("sequence_type"):
+                kind = kind.sequence_type.elem_type
+            if kind.HasField("map_type"):
+                raise UnsupportedError(
+                    f"{what} {value.name} is a map",
+                    why="only tensors, sequences and optionals are supported",
+                    fix="export without ZipMap: to_onnx(model, X, options={'zipmap': False})",
+                )
 
 
 def keep_input_types(graph: onnx.GraphProto) -> None:

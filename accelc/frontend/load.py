@@ -22,6 +22,7 @@ from accelc.frontend.finish import (
     clean_dims,
     forget_invented_dims,
     keep_input_types,
+    refuse_maps,
     set_shapes,
     unique_names,
 )
@@ -104,6 +105,7 @@ def _finish(
     proto, pin_notes = pin_opset(inlined)
     reason = needs_data(proto)
     proto, opaque_notes = expand_microsoft(proto, limits)
+    refuse_maps(proto.graph)
     keep_input_types(proto.graph)
     try:
         model = ir.from_proto(proto)

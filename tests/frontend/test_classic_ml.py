@@ -10,6 +10,7 @@ import pytest
 from onnx import ModelProto, helper
 
 import accelc
+from accelc.errors import UnsupportedError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((7, 5)).astype(np.float32)
@@ -100,3 +101,15 @@ def test_a_domain_listed_twice_and_a_vector_of_classes() -> None:
     opsets = [helper.make_opsetid("ai.onnx.ml", 1), helper.make_opsetid("", 17), helper.make_opsetid("", 17)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     assert accelc.compile(model, strict=True)(x=X).tolist() == [[[3, 1, 4, 1, 5][i] for i in X.argmax(1)]]
+
+
+def test_a_map_as_output_says_how_to_export() -> None:
+    model = _model("LinearClassifier", {"x": X}, 2, {"coefficients": WEIGHTS, "intercepts": BIAS,
+                                                    "classlabels_ints": [0, 1, 2]})  # fmt: skip
+    zipped = helper.make_node("ZipMap", ["y1"], ["m"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    model.graph.node.append(zipped)
+    value = helper.make_tensor_type_proto(1, [])
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(7, value))
+    model.graph.output[1].CopyFrom(helper.make_value_info("m", kind))
+    with pytest.raises(UnsupportedError, match="'zipmap': False"):
+        accelc.compile(model)
