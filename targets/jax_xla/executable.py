@@ -181,7 +181,7 @@ class XlaExecutable(Executable):
                 except HostFailure as failure:
                     why = self.refused.get(failure.node)
                     if why is None or failure.node in before.refused:
-                        raise
+                        raise failure.error from failure
                     with self._lock:  # these inputs are at fault, not the lowering
                         self._adopt(before)
                     raise UnsupportedError(

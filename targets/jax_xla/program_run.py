@@ -18,12 +18,15 @@ from accelc.targets.jax_xla.compiled_step import CompiledStep, Settings, Weights
 from accelc.targets.jax_xla.program import BodyStep, HostStep, JitStep, Program
 
 
-class HostFailure(AccelcError):  # noqa: N818 - it stands for the error it carries
-    """A host step cannot do it with these values; ``node`` is the one."""
+class HostFailure(Exception):  # noqa: N818 - it stands for the error it carries
+    """A host step cannot do it with these values: the node, and the error for the user."""
 
     def __init__(self, node: ir.Node, error: AccelcError) -> None:
-        super().__init__(error.what, where=error.where, why=error.why, fix=error.fix)
+        place = f"node {node_name(node)} ({node.op_type})"
+        where = error.where if place in error.where else (*error.where, place)
         self.node = node
+        self.error = type(error)(error.what, where=where, why=error.why, fix=error.fix)
+        super().__init__(str(self.error))
 
 
 class Runner(Protocol):
@@ -127,6 +130,14 @@ class _HostRunner:
                 results = list(evaluate_node(node, operands, opset=self.version))
         except AccelcError as error:
             raise HostFailure(node, error) from error
+        except (
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as error:  # NumPy, on values that do not fit
+            problem = CallError(f"{node.op_type} cannot be computed on these values", why=str(error))
+            raise HostFailure(node, problem) from error
         wanted = [output for output in node.outputs if output.name]
         if self.step.kind == "numpy":
             values.update(zip(node.outputs, results, strict=False))
@@ -154,8 +165,6 @@ class _BodyRunner:
         ]
         try:
             results = run_body(node, self.bodies, given, taken)
-        except HostFailure:
-            raise
         except CallError as error:
             where = (*error.where, f"node {node_name(node)} ({node.op_type})")
             raise CallError(error.what, where=where, why=error.why, fix=error.fix) from error

@@ -256,3 +256,15 @@ def test_without_jax_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
         "UnsupportedError: JAX is not installed",
         "  fix    pip install 'accelc[jax]'",
     ]
+
+
+def test_host_steps_fail_with_their_name() -> None:
+    text = model(
+        """g (float[4] x, int64 at) => (float[2] y) <int64[2] cut = {2, 2}> {
+          s = SplitToSequence(x, cut)  y = SequenceAt(s, at)
+        }"""
+    )
+    exe = accelc.compile(text, target="xla", verify=False)
+    with pytest.raises(CallError, match="a position lies outside of the sequence") as caught:
+        exe(x=np.ones(4, np.float32), at=np.int64(7))
+    assert caught.value.where == ("node SequenceAt_1 (SequenceAt)",)
