@@ -27,6 +27,7 @@ VERBS = (
     "inspect",
     "explain",
     "diff",
+    "oracle",
     "golden",
     "passes",
     "targets",

@@ -1,0 +1,1 @@
+"""Binary and quantised networks as exact reversible circuits, and Grover's search over their inputs."""
