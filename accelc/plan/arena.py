@@ -34,8 +34,8 @@ def allocate(
         buffers: What to place.
         capacity_bytes: A plan of this size is good enough; None asks for the lowest peak. A plan may need more
             than this: look at its ``peak_bytes``.
-        time_limit_s: Seconds for the search, which runs only if the quick orders miss the bound (or the
-            capacity). 0: no search. The search is compiled once for a machine, about 5 s that are not counted.
+        time_limit_s: Seconds for more orders and the search, which run only if the quick orders miss the bound (or
+            the capacity). 0: neither. The search is compiled once for a machine, some 5 s that are not counted.
         alignment: All offsets are multiples of this, in bytes.
 
     Returns:
@@ -49,12 +49,15 @@ def allocate(
     bound = lower_bound(buffers, alignment=alignment)
     goal = max(bound, capacity_bytes or 0)
     table = PieceTable.of(buffers, alignment)
-    plan = _plan(buffers, first_fit(buffers, table, goal, alignment), bound, alignment)
+    start = time.monotonic()
+    offsets = first_fit(buffers, table, goal, alignment, start + time_limit_s / 2)
+    plan = _plan(buffers, offsets, bound, alignment)
     if plan.peak_bytes > goal and time_limit_s > 0:
         # Numba takes half a second to import: only who searches pays.
         from accelc.plan.search import improve
 
-        offsets, proven = improve(buffers, plan.offsets, goal, time_limit_s, alignment, time.monotonic)
+        left_s = start + time_limit_s - time.monotonic()
+        offsets, proven = improve(buffers, plan.offsets, goal, left_s, alignment, time.monotonic)
         plan = _plan(buffers, offsets, max(bound, proven), alignment)
     validate(buffers, plan)
     return plan

@@ -6,6 +6,7 @@ Management for Deep Neural Net Inference", 2020, section 5.2); where it misses t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from math import lcm
 
@@ -14,18 +15,22 @@ import numpy as np
 from accelc.plan.buffers import Buffer, PieceTable
 
 PLACEMENTS = 1000
-"""Buffers placed, over all orders, before no further order is tried: 1,000 take some 20 ms."""
+"""Buffers placed, over all orders, that are quick: 1,000 take some 20 ms."""
 
 
-def first_fit(buffers: Sequence[Buffer], table: PieceTable, bound: int, alignment: int) -> tuple[int, ...]:
+def first_fit(
+    buffers: Sequence[Buffer], table: PieceTable, bound: int, alignment: int, deadline: float
+) -> tuple[int, ...]:
     """Offsets with the lowest peak of several orders; stops at the first that reaches ``bound``.
 
-    O(n²) word operations in NumPy for each order; many buffers are placed in two orders only.
+    O(n²) word operations in NumPy for each order. Until ``deadline`` (of ``time.monotonic``) all orders are tried;
+    then only as many as are quick, and a second one for up to some thousand buffers.
     """
     best: np.ndarray | None = None
     lowest = 0
     for number, order in enumerate(_orders(buffers, table)):
-        if number >= 2 and (number + 1) * len(buffers) > PLACEMENTS:
+        quick = (number + 1) * len(buffers) <= (PLACEMENTS if number > 1 else 10 * PLACEMENTS)
+        if number and not quick and time.monotonic() >= deadline:
             break
         offsets, peak = _place(buffers, table, order, alignment)
         if best is None or peak < lowest:

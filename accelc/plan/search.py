@@ -227,7 +227,7 @@ class Problem:
     def fit(self, capacity: int, deadline: float, clock: Clock) -> np.ndarray | bool:
         """Offsets within ``capacity``; True if there are none, False if the time was up."""
         weights = np.ones(len(self.state.sections), dtype=np.int64)
-        trail = np.empty((400 * (len(self.state.buffers) + 16), 3), dtype=np.int64)
+        trail = np.empty((100 * (len(self.state.buffers) + 16), 3), dtype=np.int64)
         steps = FIRST_STEPS
         focus = 0
         while True:
@@ -271,23 +271,28 @@ def _run(state: kernel.State, steps: int, deadline: float, clock: Clock) -> int:
 
 def _fill_lists(rows: np.ndarray, table: np.ndarray, sections: Sections) -> np.ndarray:
     """Ranges, neighbours and members one after the other; where each begins and ends goes to the tables."""
-    lists: list[int] = []
+    lists: list[np.ndarray] = []
+    length = 0
+
+    def add(values: np.ndarray, where: np.ndarray, begin: int, end: int) -> None:
+        nonlocal length
+        lists.append(values)
+        where[begin], where[end] = length, length + len(values)
+        length += len(values)
+
     for i, ranges in enumerate(sections.ranges):
-        rows[i, kernel.RANGES] = len(lists)
-        lists.extend(bound for each in ranges for bound in each)
-        rows[i, kernel.RANGES_END] = len(lists)
+        add(np.array(ranges, dtype=np.int64).ravel(), rows[i], kernel.RANGES, kernel.RANGES_END)
+    bounds = np.concatenate(lists).reshape(-1, 2)
+    owners = np.repeat(np.arange(len(rows)), [len(ranges) for ranges in sections.ranges])
     for i, ranges in enumerate(sections.ranges):
-        rows[i, kernel.NEIGHBOURS] = len(lists)
-        met = np.unique(
-            np.concatenate([sections.members[s] for first, end in ranges for s in range(first, end)])
-        )
-        lists.extend(met[met != i].tolist())
-        rows[i, kernel.NEIGHBOURS_END] = len(lists)
+        meets = np.zeros(len(owners), dtype=np.bool_)
+        for first, end in ranges:
+            meets |= (bounds[:, 0] < end) & (bounds[:, 1] > first)
+        met = np.unique(owners[meets])
+        add(met[met != i], rows[i], kernel.NEIGHBOURS, kernel.NEIGHBOURS_END)
     for s, members in enumerate(sections.members):
-        table[s, kernel.MEMBERS] = len(lists)
-        lists.extend(members.tolist())
-        table[s, kernel.MEMBERS_END] = len(lists)
-    return np.array(lists, dtype=np.int64)
+        add(members, table[s], kernel.MEMBERS, kernel.MEMBERS_END)
+    return np.concatenate(lists)
 
 
 def _fill_least(rows: np.ndarray, sections: Sections, fixed: list[int | None]) -> None:
