@@ -134,9 +134,9 @@ def _reference_rows(run: Runner, built: ModelOracle, numbers: np.ndarray) -> np.
     bits = (numbers[:, None] >> np.arange(built.oracle.inputs) & 1).astype(bool)
     feeds = {made.name: made.decode(bits) for made in built.inputs}
     results = [np.asarray(result, np.float64) for result in run(feeds)]
-    return np.concatenate(
-        [r.reshape(len(numbers), -1) if r.size % len(numbers) == 0 else r for r in results], 1
-    )
+    if any(result.size % len(numbers) for result in results):
+        return np.empty((0, 0))  # not one row per input
+    return np.concatenate([result.reshape(len(numbers), -1) for result in results], axis=1)
 
 
 @dataclass(frozen=True)

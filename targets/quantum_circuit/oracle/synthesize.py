@@ -12,7 +12,7 @@ from accelc.errors import NumericsError
 from accelc.targets.quantum_circuit.circuit import Circuit, Gate, inverse, without_pairs
 from accelc.targets.quantum_circuit.oracle.arithmetic import node_gates
 from accelc.targets.quantum_circuit.oracle.network import Choice, Network, Parity, Threshold
-from accelc.targets.quantum_circuit.oracle.simulate import run, unpack
+from accelc.targets.quantum_circuit.oracle.simulate import all_inputs, run, unpack
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,12 @@ class Oracle:
         Raises:
             NumericsError: An input changed or an ancilla is not back at 0: a bug in accelc.
         """
-        after = unpack(run(self.circuit.gates, self.qubits, self.inputs), self.inputs)
-        numbers = np.arange(1 << self.inputs)
+        after = run(self.circuit.gates, self.qubits, self.inputs)
+        given = all_inputs(self.inputs)
         for qubit in set(range(self.qubits)) - set(self.outputs):
-            wanted = numbers >> qubit & 1 if qubit < self.inputs else 0
-            if not np.array_equal(after[qubit], np.broadcast_to(wanted, numbers.shape).astype(bool)):
+            if not np.array_equal(after[qubit], given[qubit] if qubit < self.inputs else given[0] * 0):
                 raise NumericsError(f"qubit {qubit} of the oracle is not restored")
-        return np.asarray(after[list(self.outputs)])
+        return unpack(after[list(self.outputs)], self.inputs)
 
     def complemented(self) -> Oracle:
         """The oracle of the complements of all outputs."""

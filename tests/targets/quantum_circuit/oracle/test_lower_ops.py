@@ -66,6 +66,18 @@ def test_numbers(name: str) -> None:
     check(SIGNS[name])
 
 
+def test_bits_of_0_and_1() -> None:
+    model = load_model(SIGNS["greater"]).model
+    built = build_oracle(model, signs=False)
+    assert not built.inputs[0].signs
+    assert check_oracle(built, model)[1] == 8
+    assert (
+        not build_oracle(load_model("g (uint8[2] x) => (uint8[2] y) { y = Identity(x) }").model)
+        .inputs[0]
+        .signs
+    )
+
+
 @pytest.mark.parametrize("name", LOGIC)
 def test_logic(name: str) -> None:
     check(f"g (bool[2] p, bool[2] q, bool[2] r) => (bool[2] y) {{ {LOGIC[name]} }}")
