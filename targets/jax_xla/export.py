@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import onnx_ir as ir
 
 from accelc.errors import ArtifactError, LoweringError
 from accelc.ir.shapes import dims_of
+from accelc.targets.jax_xla.locations import without_locations
 from accelc.targets.jax_xla.trace import RefusedNode
 
 if TYPE_CHECKING:
@@ -117,12 +117,11 @@ def _export(
     known: Mapping[ir.Value, np.ndarray] = {}
     for platform in platforms:
         weights, *others = step.specs(inputs)
-        with _without_paths():
-            parts, known = replace_platform(step, platform).parts(inputs, statics)
-            main = jax.export.export(jax.jit(parts.main), platforms=[platform])
-            programs[platform] = bytes(main(parts.shapes(), *others).serialize())
-            prepare = jax.export.export(jax.jit(parts.prepare), platforms=[platform])
-            prepares[platform] = bytes(prepare(weights).serialize())
+        parts, known = replace_platform(step, platform).parts(inputs, statics)
+        main = jax.export.export(jax.jit(parts.main), platforms=[platform])
+        programs[platform] = bytes(without_locations(main(parts.shapes(), *others)).serialize())
+        prepare = jax.export.export(jax.jit(parts.prepare), platforms=[platform])
+        prepares[platform] = bytes(without_locations(prepare(weights)).serialize())
     takes = tuple((x.dtype, tuple(x.shape)) for x in inputs)
     return Form(symbolic, takes, tuple(statics.values()), tuple(known.values()), programs, prepares)
 
@@ -147,18 +146,6 @@ def stored_program(content: bytes) -> jax.export.Exported | None:
             fix="compile the model again",
         )
     return program
-
-
-@contextmanager
-def _without_paths() -> Iterator[None]:
-    """Keep names of source files out of StableHLO: the same model gives the same bytes on every machine."""
-    name = "jax_hlo_source_file_canonicalization_regex"
-    before = getattr(jax.config, name)
-    jax.config.update(name, ".*")
-    try:
-        yield
-    finally:
-        jax.config.update(name, before)
 
 
 def replace_platform(step: CompiledStep, platform: str) -> CompiledStep:
