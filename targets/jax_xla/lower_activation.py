@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TABLE = LoweringTable()
 
+MISH_IS_IDENTITY = 20.0
+"""From here on Mish is ``x`` to the last bit of a float64."""
 SELU_ALPHA = 1.67326319217681884765625
 SELU_GAMMA = 1.05070102214813232421875
 
@@ -95,7 +97,7 @@ def hard_sigmoid(x: jax.Array, *, alpha: float = 0.2, beta: float = 0.5) -> jax.
 @_activation("HardSwish")
 def hard_swish(x: jax.Array) -> jax.Array:
     """``x`` times ``x / 6 + 1 / 2`` within 0 and 1."""
-    return x * jnp.clip(x / 6 + 0.5, 0, 1)
+    return x * jnp.clip(x * (1 / 6) + 0.5, 0, 1)
 
 
 @_activation("Gelu")
@@ -109,7 +111,10 @@ def gelu(x: jax.Array, *, approximate: str = "none") -> jax.Array:
 @_activation("Mish")
 def mish(x: jax.Array) -> jax.Array:
     """``x * tanh(softplus(x))``."""
-    return x * jnp.tanh(jax.nn.softplus(x))
+    # tanh(log(1 + e)) is ((1 + e) ** 2 - 1) / ((1 + e) ** 2 + 1), and 1 well before e overflows.
+    e = jnp.exp(jnp.minimum(x, MISH_IS_IDENTITY))
+    n = e * (e + 2)
+    return x * (n / (n + 2))
 
 
 @_activation("Softplus")

@@ -195,7 +195,7 @@ def _taken(x: jax.Array, axis: int, places: np.ndarray) -> jax.Array:
     if places.size and (steps == (steps[0] if steps.size else 1)).all() and (steps > 0).all():
         stride = int(steps[0]) if steps.size else 1
         return lax.slice_in_dim(x, int(places[0]), int(places[-1]) + 1, stride, axis)
-    return jnp.take(x, places, axis=axis, mode="clip")
+    return jnp.take(x, places.astype(np.int32), axis=axis, mode="clip")  # int64 is 9 times as slow on a CPU
 
 
 @TABLE.op("Resize", since=10, static=(1,))
