@@ -73,7 +73,9 @@ def grid_sample(
     # Held back from fusion, where they would be worked out again for every channel; and one gather, not one for
     # each tap: together 6 times as fast on a CPU.
     index, share = lax.optimization_barrier((jnp.concatenate(indices, 1), jnp.concatenate(shares, 1)))
-    read: jax.Array = jnp.take_along_axis(flat, index[:, None], axis=2, mode="promise_in_bounds") * share[:, None]
+    read: jax.Array = (
+        jnp.take_along_axis(flat, index[:, None], axis=2, mode="promise_in_bounds") * share[:, None]
+    )
     total: jax.Array = read.reshape(*image.shape[:2], len(indices), product(out)).sum(axis=2)
     return total.reshape(*image.shape[:2], *out).astype(x.dtype)
 

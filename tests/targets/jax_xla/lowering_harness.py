@@ -23,6 +23,8 @@ from accelc.targets.jax_xla.table import snake
 from accelc.targets.jax_xla.tables import table
 
 OPSET = 24
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""What a test compiles runs once: it need not be fast."""
 prepare()
 
 
@@ -148,7 +150,7 @@ def run(cases: Sequence[Case]) -> list[list[np.ndarray]]:
         return results
 
     with jax.enable_x64(True):
-        found = jax.jit(traced)(operands)
+        found = jax.jit(traced, compiler_options=QUICK)(operands)
     return [[np.asarray(y) for y in outputs] for outputs in found]
 
 
