@@ -24,7 +24,8 @@ _SIZES = (64, 33, 16, 8, 224, 7)
 of 1 tells nothing: strides do not matter along it."""
 _GOOD_ENOUGH = 1.005
 """Arenas up to this share of the bytes alive at once are not searched for better ones."""
-_SEARCH_SECONDS = 1.0
+_SEARCH_SECONDS = 10.0
+"""Far more than the search takes where it ends at all (under a second), so that a busy machine changes nothing."""
 
 
 def improve(program: Program, isa: Isa, threads: int, *, always_join: bool = False) -> None:
