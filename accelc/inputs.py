@@ -78,12 +78,20 @@ def random_feeds(
 
 
 def symbol_sizes(model: ir.Model, setting: int = 0, attempt: int = 0) -> dict[str, int]:
-    """A size for each symbolic dim of the inputs; symbols that only count samples stay small."""
+    """A size for each symbolic dim of the inputs; symbols that only count samples stay small.
+
+    Height and width of images are multiples of 32 at first: after some halvings the sizes of 3 or 5 pixels meet others
+    that differ by one, where the model makes sense for nobody.
+    """
     symbols: dict[str, bool] = {}
+    spatial: set[str] = set()
     for value in model_inputs(model):
-        for axis, dim in enumerate(dims_of(value) or ()):
+        dims = dims_of(value) or ()
+        for axis, dim in enumerate(dims):
             for symbol in symbols_in(dim) if isinstance(dim, str) else ():
                 symbols[symbol] = symbols.get(symbol, False) or axis > 0
+                if axis > 1 and len(dims) == 4 and value.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
+                    spatial.add(symbol)
     base = _SIZES[setting % 2][attempt % ATTEMPTS]
     sizes = {}
     for index, (symbol, inner) in enumerate(symbols.items()):
@@ -92,6 +100,8 @@ def symbol_sizes(model: ir.Model, setting: int = 0, attempt: int = 0) -> dict[st
         # Half of the attempts grow every dim, half only those that are not counts of samples.
         limit = 1 + setting % 2 if attempt % 2 else _MOST_SAMPLES
         sizes[symbol] = min(base + spread, limit) if is_batch else base + spread
+        if attempt == 0 and symbol in spatial and not is_batch:
+            sizes[symbol] = 32 * (1 + setting % 2 + index)
     return sizes
 
 

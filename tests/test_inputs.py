@@ -64,6 +64,15 @@ def test_free_dims_get_two_settings_that_differ_and_grow() -> None:
     assert later["batch"] <= 2
 
 
+def test_images_get_sizes_that_can_be_halved() -> None:
+    model = model_of("g (float[N,3,H,W] x) => (y) { y = Relu(x) }")
+    for setting in (0, 1):
+        sizes = symbol_sizes(model, setting)
+        assert sizes["H"] % 32 == sizes["W"] % 32 == 0
+        assert sizes["H"] != sizes["W"]
+    assert symbol_sizes(model, 0, attempt=1)["H"] < 32
+
+
 def test_draws_are_repeatable_and_typed() -> None:
     model = model_of(
         "g (float16[2] a, bool[3] b, uint8[4] c, string[2] d, double[0] e) => (y) { y = Identity(a) }"

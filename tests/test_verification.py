@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 
-from accelc.errors import NumericsError, UnsupportedError
+from accelc.errors import CallError, NumericsError, UnsupportedError
 from accelc.oracle_process import run_isolated
 from accelc.target import Verification
 from accelc.targets.onnx_model.target import OnnxExecutable
@@ -162,3 +164,25 @@ def test_the_isolated_oracle_gives_what_the_other_gives() -> None:
     model = model_of("g (int64[N] a, int64[N] b) => (int64[N] c) { c = Div(a, b) }")
     first, second = run_isolated(model, {"a": np.array([7, -7]), "b": np.array([2, 2])})
     assert first[0].tolist() == second[0].tolist() == [3, -3]
+
+
+def test_sizes_drawn_at_random_that_the_model_refuses_are_left_out() -> None:
+    model = model_of("g (float[N] x) => (float[N] y) { y = Sqrt(x) }")
+
+    class Picky(OnnxExecutable):
+        def run(self, output_names: Any, feeds: Any) -> list[np.ndarray]:
+            if refused(feeds["x"].shape[0]):
+                raise CallError("the size makes no sense")
+            return super().run(output_names, feeds)
+
+    cases = prepare(model, model)
+    exe = Picky(model, kernels=1)
+    exe.emitted = None  # else onnxruntime would run it
+    first = cases.cases[0].feeds["x"].shape[0]
+    refused = lambda size: size == first  # noqa: E731
+    assert (check(exe, cases).status, check(exe, cases).input_sets) == ("verified", 1)
+    refused = lambda size: True  # noqa: E731
+    assert "refuses the inputs drawn (the size makes no sense)" in check(exe, cases).reason
+    given = prepare(model, model, data={"x": np.ones(3, np.float32)})
+    with pytest.raises(CallError):
+        check(exe, given)
