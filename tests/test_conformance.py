@@ -20,6 +20,9 @@ from accelc.conformance.judge import Result, differs
 from accelc.conformance.report import Report, read_known_wrong
 from accelc.targets.host_ops import narrow_types, ngrams, sampling, scans, signals
 
+# Workers of target cpu are forked; JAX minds where another test ran it in this process, though no worker calls it.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork.*:RuntimeWarning")
+
 FAST = frozenset(
     """
 test_abs test_add test_add_bcast test_and3d test_argmax_default_axis_example test_averagepool_2d_default

@@ -151,7 +151,10 @@ class WrongTarget(Target):
 def test_errors_of_usage_say_what_to_do() -> None:
     with pytest.raises(UsageError) as caught:
         compile_onnx(CHAIN, precision="f8")
-    assert str(caught.value) == "UsageError: there is no precision 'f8'\n  fix    use one of f32, tf32, bf16, f16"
+    assert (
+        str(caught.value)
+        == "UsageError: there is no precision 'f8'\n  fix    use one of f32, tf32, bf16, f16"
+    )
     with pytest.raises(UsageError, match="threads=0 makes no sense"):
         compile_onnx(CHAIN, threads=0)
     with pytest.raises(UsageError, match="dim N=-1 is negative"):

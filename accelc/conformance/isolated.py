@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,9 @@ from typing import Any
 
 from accelc.conformance.cases import Case, all_cases, features
 from accelc.conformance.judge import CRASH, HANG, Result, judge
+
+_WITHOUT_JAX = ("cpu", "onnx")
+"""Targets whose runs never call JAX."""
 
 
 def run_cases(
@@ -55,8 +59,12 @@ class _Worker:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         methods = multiprocessing.get_all_start_methods()
-        # A forked worker has the suite's cases in memory; another one has to make them again.
-        context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+        # A forked worker has the suite's cases in memory; another one has to make them again. JAX does not live
+        # through a fork: where this process runs it, a worker that needs it too starts anew.
+        forks = "fork" in methods and not (
+            "jax" in sys.modules and options.get("target", "cpu") not in _WITHOUT_JAX
+        )
+        context: Any = multiprocessing.get_context("fork" if forks else "spawn")
         self.pipe: Connection
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, dict(options)))

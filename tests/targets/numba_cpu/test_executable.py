@@ -115,6 +115,7 @@ def test_eight_python_threads_at_once(exe: CpuExecutable) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.*:RuntimeWarning")  # JAX, where another test ran it here
 def test_fork_after_a_run(exe: CpuExecutable) -> None:
     wanted = exe(x=rows(64))
     child = os.fork()

@@ -137,6 +137,7 @@ def _in_child(connection) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.*:RuntimeWarning")  # JAX, where another test ran it here
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_fork_after_a_run(runner: NativeRunner) -> None:
     Chain([(100, 1)] * 10).run(runner, 2)
