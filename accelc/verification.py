@@ -263,10 +263,10 @@ def check(exe: Executable, cases: Cases, *, progress: Callable[[str], None] | No
             progress(f"input set {index + 1} of {len(cases.cases)}")
         try:
             results = run(case.feeds)
-        except CallError as error:
+        except CallError as refusal:
             if not case.drawn:
                 raise
-            refused = f"{error.what}: {error.why}" if error.why else error.what
+            refused = f"{refusal.what}: {refusal.why}" if refusal.why else refusal.what
             continue
         compared += 1
         for name, a, b, found in zip(names, case.expected, case.second, results, strict=True):
