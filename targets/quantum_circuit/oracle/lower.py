@@ -20,7 +20,19 @@ Tensor = np.ndarray
 Handler = Callable[["Lowering", ir.Node, Sequence[Any]], Tensor]
 
 _MOVES = frozenset(
-    {"Concat", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
+    {
+        "Concat",
+        "Dropout",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+    }
     | {"Tile", "Transpose", "Unsqueeze"}
 )
 _MANTISSA = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
@@ -124,7 +136,7 @@ def lower(
         has_graphs = any(attr.type == ir.AttributeType.GRAPH for attr in node.attributes.values())
         if all(x is None or x.dtype != object for x in operands) and not has_graphs:
             results = evaluate_node(node, operands)
-        elif node.domain == "" and node.op_type in _MOVES:
+        elif node.domain == "" and node.op_type in _MOVES and not _is_lookup(node, operands):
             results = _move(node, operands)
         else:
             results = [_compute(node, operands, network, missing)]
@@ -164,6 +176,11 @@ def _compute(node: ir.Node, operands: Sequence[Any], network: Network, missing: 
         return handler(Lowering(network, is_bool), node, operands)
     except ValueError as error:
         raise UnsupportedError("the node has no exact form over bits", where=where, why=str(error)) from error
+
+
+def _is_lookup(node: ir.Node, operands: Sequence[Any]) -> bool:
+    """Whether a gather's places depend on the inputs."""
+    return node.op_type in ("Gather", "GatherElements") and operands[1].dtype == object
 
 
 def _move(node: ir.Node, operands: Sequence[Any]) -> list[Tensor]:

@@ -115,7 +115,8 @@ def _where(ctx: Lowering, node: ir.Node, operands: Sequence[Any]) -> Tensor:
 
 def _cast(ctx: Lowering, node: ir.Node, operands: Sequence[Any]) -> Tensor:
     """Numbers keep their value, which must not need rounding; to bool is ``x != 0``."""
-    to = ir.DataType(node.attributes.get_int("to", 0))
+    like = node.inputs[1].dtype if node.op_type == "CastLike" and node.inputs[1] is not None else None
+    to = like or ir.DataType(node.attributes.get_int("to", 0))
     if to == ir.DataType.BOOL and not ctx.operands_are_bool:
         return _map(lambda x: 1.0 - ctx.network.equal(x, Linear.of(0.0)), operands[0])
     return _map(lambda x: Linear(x.constant, x.terms), operands[0])
@@ -137,12 +138,58 @@ def _argmax(ctx: Lowering, node: ir.Node, operands: Sequence[Any]) -> Tensor:
     return np.expand_dims(out, axis) if keep else out
 
 
+def _gather(ctx: Lowering, node: ir.Node, operands: Sequence[Any]) -> Tensor:
+    """Slices along an axis, at places that depend on the inputs."""
+    data, places = operands
+    axis = node.attributes.get_int("axis", 0) % data.ndim
+    rows = np.moveaxis(_linear(data), axis, 0)
+    out = np.empty((*places.shape, *rows.shape[1:]), object)
+    for place in np.ndindex(places.shape):
+        for rest in np.ndindex(rows.shape[1:]):
+            column = rows[(slice(None), *rest)]
+            out[(*place, *rest)] = ctx.network.select(list(column), places[place])
+    before = list(range(places.ndim, places.ndim + axis))
+    after = list(range(places.ndim + axis, out.ndim))
+    return np.transpose(out, [*before, *range(places.ndim), *after])
+
+
+def _gather_elements(ctx: Lowering, node: ir.Node, operands: Sequence[Any]) -> Tensor:
+    """One element per place, the place along one axis depending on the inputs."""
+    data, places = _linear(operands[0]), operands[1]
+    axis = node.attributes.get_int("axis", 0) % data.ndim
+    out = np.empty(places.shape, object)
+    for place in np.ndindex(places.shape):
+        column = data[(*place[:axis], slice(None), *place[axis + 1 :])]
+        out[place] = ctx.network.select(list(column), places[place])
+    return out
+
+
+def _reduce_sum(ctx: Lowering, node: ir.Node, operands: Sequence[Any]) -> Tensor:
+    """The sum over constant axes; over all where there are none, unless that is to mean no sum."""
+    axes = operands[1] if len(operands) > 1 else None
+    keep = bool(node.attributes.get_int("keepdims", 1))
+    if axes is None or axes.size == 0:
+        if node.attributes.get_int("noop_with_empty_axes", 0):
+            return _linear(operands[0])
+        axes = np.arange(operands[0].ndim)
+    return _linear(np.sum(operands[0], axis=tuple(int(axis) for axis in axes), keepdims=keep))
+
+
+def _shape(ctx: Lowering, node: ir.Node, operands: Sequence[Any]) -> Tensor:
+    """The shape, a constant."""
+    start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", operands[0].ndim)
+    return np.asarray(operands[0].shape[start:end], np.int64)
+
+
 HANDLERS: dict[str, Handler] = {
     "Add": _fold(lambda x, y: x + y),
     "And": _and,
     "ArgMax": _argmax,
     "Cast": _cast,
+    "CastLike": _cast,
     "Equal": _equal,
+    "Gather": _gather,
+    "GatherElements": _gather_elements,
     "Gemm": _gemm,
     "Greater": _less(strict=True, flipped=False),
     "GreaterOrEqual": _less(strict=False, flipped=False),
@@ -154,6 +201,8 @@ HANDLERS: dict[str, Handler] = {
     "Neg": _neg,
     "Not": _not,
     "Or": _or,
+    "ReduceSum": _reduce_sum,
+    "Shape": _shape,
     "Sign": _sign,
     "Sub": _fold(lambda x, y: x - y),
     "Sum": _fold(lambda x, y: x + y),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+MAX_INDEX_BITS = 12
+"""Most bits that an index may depend on: every value it can have is told apart."""
 
 
 @dataclass(frozen=True)
@@ -256,11 +259,36 @@ class Network:
             )
         if first is not None and not otherwise.terms and otherwise.constant in (0.0, 1.0):
             return self.any((1.0 - condition, then)) if otherwise.constant else self.both((condition, then))
-        step = then - otherwise
-        chosen = otherwise + condition * step.constant
-        for signal, coefficient in step.terms.items():
-            chosen = chosen + self.both((condition, bit(Literal(signal)))) * coefficient
-        return chosen
+        return otherwise + self.product(condition, then - otherwise)
+
+    def product(self, condition: Linear, value: Linear) -> Linear:
+        """``value`` where the 0-1 value ``condition`` is 1, else 0."""
+        total = condition * value.constant
+        for signal, coefficient in value.terms.items():
+            total = total + self.both((condition, bit(Literal(signal)))) * coefficient
+        return total
+
+    def select(self, table: Sequence[Linear], index: Linear) -> Linear:
+        """The element of ``table`` at ``index``, negative ones counted from the end.
+
+        Raises:
+            ValueError: The index depends on more than ``MAX_INDEX_BITS`` bits.
+        """
+        if len(index.terms) > MAX_INDEX_BITS:
+            raise ValueError(f"an index depends on {len(index.terms)} bits, more than {MAX_INDEX_BITS}")
+        reached = {index.constant}
+        for coefficient in index.terms.values():
+            reached |= {value + coefficient for value in reached}
+        inside = sorted(int(value) for value in reached if -len(table) <= value < len(table))
+        if not inside:
+            raise ValueError("an index is out of range")
+        first = table[inside[0]]
+        total = first
+        for value in inside[1:]:
+            step = table[value] - first
+            if step.terms or step.constant:
+                total = total + self.product(self.equal(index, Linear.of(value)), step)
+        return total
 
     def equal(self, a: Linear, b: Linear) -> Linear:
         """1 where two values are equal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,13 @@ SIGNS = {
     "moves": """g (float[2,3] x) => (float[4,2] y) <int64[2] s = {3, 2}, int64[1] i = {1}> {
         a = Transpose(x)  b = Reshape(x, s)  c = Gather(b, i)  d = Concat<axis = 0>(a, c)  y = Sign(d) }""",
     "two inputs": "g (float[2] x, float[2] z) => (float[2] y) { a = Sub(x, z)  y = Sign(a) }",
+    "sum": """g (float[2,3] x) => (float[2] y) <int64[1] a = {1}>
+        { s = ReduceSum<keepdims = 0>(x, a)  y = Sign(s) }""",
+    "sum of all": "g (float[2,3] x) => (float[1,1] y) { y = ReduceSum(x) }",
+    "lookup of rows": """g (float[1,3] x) => (float[2,1,1] y) <float[2,4] t = {1, 2, 3, 9, 5, 6, 7, 8}, float z = {0}>
+        { b = Greater(x, z)  i = Cast<to = 7>(b)  a = ReduceSum(i)  y = Gather<axis = 1>(t, a) }""",
+    "lookup from the end": """g (float[2,2] x) => (float[2,2] y) <float z = {0}, int64 m = {-2}>
+        { b = Greater(x, z)  i = Cast<to = 7>(b)  p = Add(i, m)  y = GatherElements<axis = 1>(x, p) }""",
     "integers": """g (int8[1,3] x) => (int32[1,2] y) <int8[3,2] w = {1, -3, 2, 5, -7, 0}, int8 z = {1}>
         { y = MatMulInteger(x, w, z, z) }""",
     "only constants": "g (float[2] x) => (float[2] y) <float[2] k = {1, 2}> { y = Sign(k) }",
@@ -53,6 +61,42 @@ LOGIC = {
     "equal": "y = Equal(p, q)",
     "same": "y = Xor(p, p)",
 }
+
+
+def tree() -> onnx.ModelProto:
+    """Two levels: x0, then x1 or x2."""
+    nodes = {"treeids": [0] * 7, "nodeids": list(range(7)), "featureids": [0, 1, 2, 0, 0, 0, 0]}
+    nodes |= {"truenodeids": [1, 3, 5, 0, 0, 0, 0], "falsenodeids": [2, 4, 6, 0, 0, 0, 0]}
+    given = {f"nodes_{name}": value for name, value in nodes.items()}
+    node = onnx.helper.make_node(
+        "TreeEnsembleClassifier",
+        ["x"],
+        ["label", "scores"],
+        domain="ai.onnx.ml",
+        nodes_values=[0.0] * 7,
+        nodes_modes=["BRANCH_LEQ"] * 3 + ["LEAF"] * 4,
+        class_treeids=[0] * 4,
+        class_nodeids=[3, 4, 5, 6],
+        class_ids=[0, 1, 1, 0],
+        class_weights=[1.0] * 4,
+        classlabels_int64s=[0, 1],
+        post_transform="NONE",
+        **given,
+    )
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3])
+    label = onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, [1])
+    sets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    graph = onnx.helper.make_graph([node], "tree", [x], [label])
+    return onnx.helper.make_model(graph, opset_imports=sets, ir_version=8)
+
+
+def test_small_decision_tree() -> None:
+    model = load_model(tree()).model
+    built = build_oracle(model)
+    values, _ = check_oracle(built, model)
+    reached = {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 0}  # class by x0 > 0 and by the next feature > 0
+    expected = [reached[i & 1, i >> 1 + (i & 1) & 1] for i in range(8)]
+    assert values[:, 0].tolist() == expected
 
 
 def check(text: str, few_qubits: bool = False) -> None:
