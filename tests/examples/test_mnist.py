@@ -63,5 +63,5 @@ def test_bad_files(tmp_path: Path, content: bytes | None) -> None:
     spec.loader.exec_module(module)
     if content is not None:
         (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
-    with pytest.raises(SystemExit, match="has no train-images|is no IDX file|is cut off"):
+    with pytest.raises(SystemExit, match=r"has no train-images|is no IDX file|is cut off"):
         module.load(tmp_path, "train")
