@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from accelc.targets.jax_xla import precision
 from accelc.targets.jax_xla.context import Ctx
@@ -21,12 +22,40 @@ TABLE = LoweringTable()
 AlongAxis = Callable[[jax.Array, int], jax.Array]
 
 
-def _softmax(x: jax.Array, axis: int) -> jax.Array:
-    return jax.nn.softmax(x, axis)
+def probabilities(x: jax.Array, axis: int) -> jax.Array:
+    """``exp(x) / sum(exp(x))`` along ``axis``, in the dtype of x."""
+    powers = jnp.exp(_below_maximum(x, axis))
+    return powers / jnp.sum(powers, axis, keepdims=True)
 
 
 def _log_softmax(x: jax.Array, axis: int) -> jax.Array:
-    return jax.nn.log_softmax(x, axis)
+    below = _below_maximum(x, axis)
+    return below - jnp.log(jnp.sum(jnp.exp(below), axis, keepdims=True))
+
+
+def _below_maximum(x: jax.Array, axis: int) -> jax.Array:
+    """``x - max(x)``, exactly 0 at the maximum."""
+    largest = lax.stop_gradient(jnp.max(x, axis, keepdims=True))
+    return _rounded(x, largest) - largest
+
+
+@jax.custom_jvp
+def _rounded(x: jax.Array, largest: jax.Array) -> jax.Array:
+    """x, rounded to its dtype before anything is subtracted from it.
+
+    Where x is a product, LLVM contracts it with the subtraction, in some lanes of a vector and not in others; and
+    what was not rounded less what was is far from 0 for logits of 1e9: NaN where onnxruntime has probabilities.
+    Bits that are combined with a value unknown to the compiler cannot be contracted; the value is 0 unless the
+    maximum is NaN, when all results are.
+    """
+    integer = jnp.dtype(f"int{8 * x.dtype.itemsize}")
+    bits = lax.bitcast_convert_type(x, integer) ^ jnp.isnan(largest).astype(integer)
+    return lax.bitcast_convert_type(bits, x.dtype)
+
+
+@_rounded.defjvp
+def _rounded_jvp(values: Any, tangents: Any) -> Any:
+    return _rounded(*values), tangents[0]
 
 
 def _hardmax(x: jax.Array, axis: int) -> jax.Array:
@@ -44,7 +73,7 @@ def _wide(along: AlongAxis, x: Array, axis: int) -> jax.Array:
 @TABLE.op("Softmax", since=13)
 def softmax(ctx: Ctx, x: Array, *, axis: int = -1) -> Array:
     """``exp(x) / sum(exp(x))`` along ``axis``. Source: ONNX Softmax-13."""
-    return _wide(_softmax, x, axis)
+    return _wide(probabilities, x, axis)
 
 
 @TABLE.op("LogSoftmax", since=13)
@@ -71,7 +100,7 @@ def _over_the_rest(along: AlongAxis, x: Array, axis: int) -> jax.Array:
 @TABLE.op("Softmax")
 def flat_softmax(ctx: Ctx, x: Array, *, axis: int = 1) -> Array:
     """Softmax over all dims from ``axis`` on. Source: ONNX Softmax-11."""
-    return _over_the_rest(_softmax, x, axis)
+    return _over_the_rest(probabilities, x, axis)
 
 
 @TABLE.op("LogSoftmax")
