@@ -17,9 +17,10 @@ import numpy as np
 from jax import lax
 
 from accelc.errors import LoweringError
+from accelc.ir.resize_rule import kept_ratio
+from accelc.targets.host_ops.resize import CROP, Resizing, Taps
 from accelc.targets.jax_xla.context import Ctx
 from accelc.targets.jax_xla.lower_math import is_float, wide
-from accelc.targets.jax_xla.resampling import Resampling, Taps
 from accelc.targets.jax_xla.static_values import Dim, axes_of, dims_of, is_known
 from accelc.targets.jax_xla.table import LoweringTable
 
@@ -53,7 +54,7 @@ def resize(
     """``x`` with axes resampled to ``sizes``, or by ``scales``. Source: ONNX Resize-19."""
     rank = len(x.shape)
     along = list(range(rank)) if axes is None else axes_of(axes, rank)
-    how = Resampling(
+    how = Resizing(
         mode=mode,
         place=coordinate_transformation_mode,
         rounding=nearest_mode,
@@ -61,7 +62,7 @@ def resize(
         antialias=bool(antialias),
         exclude_outside=bool(exclude_outside),
     )
-    crop = how.place == "tf_crop_and_resize"
+    crop = how.place == CROP
     rois = _rois(roi, len(along)) if crop else [(0.0, 1.0)] * len(along)
     shape = [x.shape[axis] for axis in along]
     if scales is not None and np.size(scales):
@@ -110,15 +111,14 @@ def _fitted(shape: Sequence[Dim], sizes: Sequence[Dim], policy: str) -> tuple[li
             )
         scales = [1.0 if equal else size / dim for equal, dim, size in zip(same, shape, sizes, strict=True)]
         return list(sizes), scales
-    scales = [size / dim for dim, size in zip(shape, sizes, strict=True)]
     if policy == "stretch":
-        return list(sizes), scales
-    kept = min(scales) if policy == "not_larger" else max(scales)
-    return [int(kept * dim + 0.5) for dim in shape], [kept] * len(scales)
+        return list(sizes), [size / dim for dim, size in zip(shape, sizes, strict=True)]
+    kept, outs = kept_ratio(sizes, shape, policy)
+    return list(outs), [kept] * len(outs)
 
 
 def _resampled(
-    x: jax.Array, how: Resampling, plan: Sequence[tuple[int, Dim, float, Any]], extrapolation: float
+    x: jax.Array, how: Resizing, plan: Sequence[tuple[int, Dim, float, Any]], extrapolation: float
 ) -> jax.Array:
     """Axes of ``plan`` (axis, extent, scale, part) resampled, in at least float32 where weights are involved."""
     dtype = x.dtype
@@ -151,7 +151,7 @@ def _narrowed(value: jax.Array, dtype: Any) -> jax.Array:
     return jnp.clip(jnp.round(value), int(info.min), int(info.max)).astype(dtype)
 
 
-def _repeats(how: Resampling, scale: float) -> int | None:
+def _repeats(how: Resizing, scale: float) -> int | None:
     """How often each element repeats, if that is all that resampling does, whatever the extent."""
     if how.mode != "nearest" or not scale.is_integer() or how.place not in ("half_pixel", "asymmetric"):
         return None
@@ -221,7 +221,7 @@ def upsample_image(
 
 def _upsampled(x: Array, scales: Sequence[float], mode: str) -> jax.Array:
     kind = "linear" if mode == "bilinear" else mode
-    how = Resampling(mode=kind, place="asymmetric", rounding="floor")
+    how = Resizing(mode=kind, place="asymmetric", rounding="floor")
     outs = [_scaled(dim, scale, 1.0) for dim, scale in zip(x.shape, scales, strict=True)]
     plan = [
         (axis, out, float(scale), (0.0, 1.0))
