@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from accelc.targets.jax_xla import precision
 from accelc.targets.jax_xla.context import Ctx
+from accelc.targets.jax_xla.lower_softmax import probabilities
 from accelc.targets.jax_xla.table import LoweringTable
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _probabilities(
         wide = jnp.promote_types(wide, asked)
     scores = product.astype(wide)
     if bias is None:
-        return jax.nn.softmax(scores, axis=-1).astype(dtype)
+        return probabilities(scores, -1).astype(dtype)
     # One all-masked row would be exp(-inf + inf); its maximum counts as 0 and its sum as 1.
     top = scores.max(-1, keepdims=True)
     powers = jnp.exp(scores - jnp.where(jnp.isneginf(top), 0, top))

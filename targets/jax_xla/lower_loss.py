@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from accelc.targets.jax_xla import precision
 from accelc.targets.jax_xla.context import Ctx
+from accelc.targets.jax_xla.lower_softmax import log_probabilities
 from accelc.targets.jax_xla.table import LoweringTable
 
 if TYPE_CHECKING:
@@ -18,18 +19,18 @@ TABLE = LoweringTable()
 
 
 def _loss(
-    log_probabilities: jax.Array,
+    logs: jax.Array,
     target: Array,
     weight: Array | None,
     ignore_index: int | None,
     reduction: str,
 ) -> jax.Array:
     """Weighted mean, sum or list of minus the log-probabilities [N, C, ...] at ``target`` [N, ...]."""
-    wide = log_probabilities.dtype
+    wide = logs.dtype
     wanted = jnp.asarray(target)
     ignored = jnp.zeros(wanted.shape, bool) if ignore_index is None else wanted == ignore_index
     place = jnp.where(ignored, 0, wanted).astype(jnp.int64)
-    picked = -jnp.take_along_axis(log_probabilities, jnp.expand_dims(place, 1), axis=1)[:, 0]
+    picked = -jnp.take_along_axis(logs, jnp.expand_dims(place, 1), axis=1)[:, 0]
     share = jnp.ones(wanted.shape, wide) if weight is None else jnp.asarray(weight).astype(wide)[place]
     share = jnp.where(ignored, 0, share)
     loss = jnp.where(ignored, 0, picked) * share
@@ -72,6 +73,6 @@ def softmax_cross_entropy_loss(
     Source: ONNX SoftmaxCrossEntropyLoss-13.
     """
     given = jnp.asarray(x)
-    logs = jax.nn.log_softmax(given.astype(precision.sum_dtype(given.dtype)), axis=1)
+    logs = log_probabilities(given.astype(precision.sum_dtype(given.dtype)), 1)
     loss = _loss(logs, target, weight, ignore_index, reduction).astype(given.dtype)
     return loss if ctx.output_count < 2 else (loss, logs.astype(given.dtype))

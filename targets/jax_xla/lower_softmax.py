@@ -28,7 +28,8 @@ def probabilities(x: jax.Array, axis: int) -> jax.Array:
     return powers / jnp.sum(powers, axis, keepdims=True)
 
 
-def _log_softmax(x: jax.Array, axis: int) -> jax.Array:
+def log_probabilities(x: jax.Array, axis: int) -> jax.Array:
+    """Logarithm of :func:`probabilities`."""
     below = _below_maximum(x, axis)
     return below - jnp.log(jnp.sum(jnp.exp(below), axis, keepdims=True))
 
@@ -79,7 +80,7 @@ def softmax(ctx: Ctx, x: Array, *, axis: int = -1) -> Array:
 @TABLE.op("LogSoftmax", since=13)
 def log_softmax(ctx: Ctx, x: Array, *, axis: int = -1) -> Array:
     """Logarithm of the softmax along ``axis``. Source: ONNX LogSoftmax-13."""
-    return _wide(_log_softmax, x, axis)
+    return _wide(log_probabilities, x, axis)
 
 
 @TABLE.op("Hardmax", since=13)
@@ -106,7 +107,7 @@ def flat_softmax(ctx: Ctx, x: Array, *, axis: int = 1) -> Array:
 @TABLE.op("LogSoftmax")
 def flat_log_softmax(ctx: Ctx, x: Array, *, axis: int = 1) -> Array:
     """Logarithm of the softmax over all dims from ``axis`` on. Source: ONNX LogSoftmax-11."""
-    return _over_the_rest(_log_softmax, x, axis)
+    return _over_the_rest(log_probabilities, x, axis)
 
 
 @TABLE.op("Hardmax")
