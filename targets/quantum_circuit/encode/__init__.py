@@ -1,0 +1,1 @@
+"""Block encodings: circuits that hold a real matrix in a corner of their unitary, one method per file."""
