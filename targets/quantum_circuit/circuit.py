@@ -1,4 +1,4 @@
-"""A circuit as a frozen list of gates: applied to states in NumPy, written as OpenQASM 3, handed to Qiskit.
+"""A circuit as a frozen list of gates: applied to states in NumPy, handed to Qiskit.
 
 Qubit 0 is the least significant bit of a basis state's number, as in Qiskit.
 """
@@ -19,14 +19,14 @@ from accelc.errors import UnsupportedError, UsageError
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_CONTROLS = {"cx": 1, "cz": 1, "ccx": 2}
+CONTROLS = {"cx": 1, "cz": 1, "ccx": 2}
 _BASE = {"cx": "x", "cz": "z", "ccx": "x"}
 _FIXED = {
     "x": np.array([[0, 1], [1, 0]]),
     "z": np.array([[1, 0], [0, -1]]),
     "h": np.array([[1, 1], [1, -1]]) / math.sqrt(2),
 }
-_ROTATIONS = frozenset({"rx", "ry", "rz"})
+ROTATIONS = frozenset({"rx", "ry", "rz"})
 
 
 class Gate(NamedTuple):
@@ -55,28 +55,38 @@ class Circuit:
     Args:
         qubits: Number of qubits.
         gates: The gates.
+        measured: Qubits read out after the last gate, into the classical bits 0, 1, ... in this order.
 
     Raises:
-        UsageError: A gate is unknown, or its qubits are not different ones of the circuit.
+        UsageError: A gate is unknown, its angle not finite, or its qubits (or the measured ones) are not different
+            ones of the circuit.
     """
 
     qubits: int
     gates: tuple[Gate, ...]
+    measured: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(set(self.measured)) != len(self.measured) or not set(self.measured) <= set(range(self.qubits)):
+            raise UsageError(
+                f"cannot measure qubits {self.measured}",
+                why=f"they must be different ones of 0 to {self.qubits - 1}",
+            )
         for gate in set(self.gates):
-            if gate.name not in _FIXED and gate.name not in _CONTROLS and gate.name not in _ROTATIONS:
+            if gate.name not in _FIXED and gate.name not in CONTROLS and gate.name not in ROTATIONS:
                 raise UsageError(f"there is no gate {gate.name!r}")
-            arity = 1 + _CONTROLS.get(gate.name, 0)
+            arity = 1 + CONTROLS.get(gate.name, 0)
             fits = all(0 <= qubit < self.qubits for qubit in gate.qubits)
             if len(gate.qubits) != arity or len(set(gate.qubits)) != arity or not fits:
                 raise UsageError(
                     f"gate {gate.name} cannot act on qubits {gate.qubits}",
                     why=f"it takes {arity} different qubits of 0 to {self.qubits - 1}",
                 )
+            if not math.isfinite(gate.angle):
+                raise UsageError(f"gate {gate.name} cannot turn by {gate.angle}", why="angles are finite")
 
     def inverse(self) -> Circuit:
-        """The circuit that undoes this one."""
+        """The circuit that undoes the gates of this one; it measures nothing."""
         return Circuit(self.qubits, inverse(self.gates))
 
     def apply(self, state: np.ndarray) -> np.ndarray:
@@ -110,11 +120,9 @@ class Circuit:
 
     def qasm3(self) -> str:
         """The circuit as OpenQASM 3 text."""
-        lines = ["OPENQASM 3.0;", 'include "stdgates.inc";', f"qubit[{self.qubits}] q;"]
-        for gate in self.gates:
-            angle = f"({gate.angle!r})" if gate.name in _ROTATIONS else ""
-            lines.append(f"{gate.name}{angle} {', '.join(f'q[{qubit}]' for qubit in gate.qubits)};")
-        return "\n".join(lines) + "\n"
+        from accelc.targets.quantum_circuit.emit_qasm import qasm3
+
+        return qasm3(self)
 
     def to_qiskit(self) -> QuantumCircuit:
         """The same circuit in Qiskit.
@@ -128,10 +136,12 @@ class Circuit:
             raise UnsupportedError(
                 "Qiskit is not installed", why=str(error), fix="pip install 'accelc[quantum]'"
             ) from error
-        circuit = QuantumCircuit(self.qubits)
+        circuit = QuantumCircuit(self.qubits, len(self.measured))
         for gate in self.gates:
             method: Any = getattr(circuit, gate.name)
-            method(*([gate.angle] if gate.name in _ROTATIONS else []), *gate.qubits)
+            method(*([gate.angle] if gate.name in ROTATIONS else []), *gate.qubits)
+        if self.measured:
+            circuit.measure(list(self.measured), range(len(self.measured)))
         return circuit
 
 
@@ -147,7 +157,7 @@ def without_pairs(gates: Iterable[Gate]) -> tuple[Gate, ...]:
     for gate in gates:
         tops = {last[qubit][-1] if last.get(qubit) else -1 for qubit in gate.qubits}
         top = next(iter(tops))
-        if len(tops) == 1 and top >= 0 and gate.name not in _ROTATIONS and kept[top] == gate:
+        if len(tops) == 1 and top >= 0 and gate.name not in ROTATIONS and kept[top] == gate:
             kept[top] = None
             for qubit in gate.qubits:
                 last[qubit].pop()
@@ -159,7 +169,7 @@ def without_pairs(gates: Iterable[Gate]) -> tuple[Gate, ...]:
 
 
 def _matrix(gate: Gate) -> np.ndarray:
-    if gate.name not in _ROTATIONS:
+    if gate.name not in ROTATIONS:
         return _FIXED[_BASE.get(gate.name, gate.name)]
     c, s = math.cos(gate.angle / 2), math.sin(gate.angle / 2)
     if gate.name == "ry":
