@@ -182,14 +182,12 @@ class _RegionBinder:
         self.filled[step.output] = np.array(elements, dtype=tensor.dtype).reshape(tensor.shape)
 
     def _descriptor(self, words: Sequence[int | Address], number: int) -> None:
-        roots = self.binder.roots
-        for word in words:
-            if isinstance(word, Address):
+        roots, start = self.binder.roots, len(self.words)
+        self.words += [0 if type(word) is Address else word for word in words]  # type: ignore[misc]
+        for at, word in enumerate(words, start):
+            if type(word) is Address:
                 key = workspace_key(number) if word.value == WORKSPACE else roots[word.value]
-                self.addresses.append((len(self.words), key, word.byte_offset))
-                self.words.append(0)
-            else:
-                self.words.append(word)
+                self.addresses.append((at, key, word.byte_offset))
 
     def _finish(self, placed: Placement) -> BoundRegion:
         words = np.array(self.words, dtype=np.int64)
