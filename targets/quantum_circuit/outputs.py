@@ -1,0 +1,68 @@
+"""Files of a circuit: OpenQASM 3, Quil, QPY and a drawing, by the name's ending."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from accelc.errors import UsageError
+from accelc.targets.quantum_circuit.circuit import Circuit
+from accelc.targets.quantum_circuit.draw import svg
+from accelc.targets.quantum_circuit.emit_qasm import qasm3
+from accelc.targets.quantum_circuit.emit_qpy import qpy
+from accelc.targets.quantum_circuit.emit_quil import quil
+
+WRITERS: Mapping[str, Callable[[Circuit, str], bytes]] = MappingProxyType(
+    {
+        ".qasm": lambda circuit, _: qasm3(circuit).encode(),
+        ".quil": lambda circuit, _: quil(circuit).encode(),
+        ".svg": lambda circuit, name: svg(circuit, name).encode(),
+        ".qpy": qpy,
+    }
+)
+"""Bytes of a circuit under a name, by file ending; ``.qpy`` needs Qiskit."""
+
+
+def write_output(circuit: Circuit, file: Path) -> Path:
+    """Write a circuit in the format of the file's ending.
+
+    Raises:
+        UsageError: The ending is unknown, or the file cannot be written.
+        UnsupportedError: QPY is asked for and Qiskit is not installed.
+    """
+    writer = WRITERS.get(file.suffix.lower())
+    if writer is None:
+        raise UsageError(
+            f"cannot tell the format of {file}", fix=f"name it with one of the endings {', '.join(WRITERS)}"
+        )
+    data = writer(circuit, file.stem)
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {file}", why=error.strerror or str(error)) from error
+    return file
+
+
+def write_outputs(circuit: Circuit, folder: Path, name: str) -> dict[str, Path]:
+    """Write a circuit in every format that can be written here: QPY only where Qiskit is installed.
+
+    Args:
+        circuit: The circuit.
+        folder: Made if it does not exist.
+        name: Name of the files, without ending.
+
+    Returns:
+        The files by ending without its dot, in the order of ``WRITERS``.
+
+    Raises:
+        UsageError: The folder or a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}", why=error.strerror or str(error)) from error
+    has_qiskit = importlib.util.find_spec("qiskit") is not None
+    wanted = [ending for ending in WRITERS if ending != ".qpy" or has_qiskit]
+    return {ending[1:]: write_output(circuit, folder / f"{name}{ending}") for ending in wanted}
