@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from accelc.cli import options as opt
-from accelc.cli.output import emit_json, rows, table
-from accelc.errors import UsageError
+from accelc.cli.output import emit_json, rows, table, to_stderr
+from accelc.errors import EXIT_OK, EXIT_USAGE, UsageError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = opt.verb()
 
 _MOST_SHOWN = 10
+_NO_CIRCUIT = "no input has the property, all have it, or the search is too long to write out"
 
 
 @app.command()
@@ -41,18 +42,24 @@ def search_inputs(
         float, typer.Option("--success", help="Least probability that a run succeeds.")
     ] = 0.95,
     shots: Annotated[int, typer.Option("--shots", min=1, help="Measurements to draw.")] = 1000,
-    seed: opt.Seed = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the measurements drawn.")] = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.qasm", help="Write the circuit as OpenQASM 3."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PLACE",
+            help="Write the circuit: FILE.qasm, .quil, .qpy or .svg, or a folder for all of them.",
+        ),
     ] = None,
     dim: opt.Dims = None,
     allow_links: opt.AllowLinks = None,
     as_json: opt.Json = False,
-) -> None:
+) -> int:
     """Search a binary network's inputs for a property with a checked quantum oracle (simulated)."""
     if bits not in ("signs", "binary"):
         raise UsageError(f"cannot read --bits {bits}", fix="write --bits signs or --bits binary")
+    from accelc.targets.quantum_circuit import outputs
     from accelc.targets.quantum_circuit.oracle.properties import parse_property
     from accelc.targets.quantum_circuit.oracle.search import (
         build_oracle,
@@ -61,6 +68,8 @@ def search_inputs(
         search,
     )
 
+    if output is not None:
+        outputs.check_place(output)
     asked = None if wanted is None else parse_property(wanted)
     imported, batched = _load(model, opt.parse_dims(dim), allow_links)
     built = build_oracle(imported, signs=bits == "signs", few_qubits=few_qubits)
@@ -92,12 +101,17 @@ def search_inputs(
             "shots": shots,
         }
     if output is not None:
-        _write(circuit, output)
-        facts["qasm"] = str(output)
+        files = [] if circuit is None else outputs.write(circuit, output, model.stem)
+        facts["files"] = [str(file) for file in files]
+    missing = output is not None and circuit is None
+    code = EXIT_USAGE if missing else EXIT_OK
     if as_json:
-        emit_json(facts)
-        return
-    _show(facts)
+        emit_json(facts, code)
+    else:
+        _show(facts)
+    if missing:
+        to_stderr(f"nothing is written to {output}: {_NO_CIRCUIT}")
+    return code
 
 
 def _load(model: Path, dims: dict[str, int], links: Path | None) -> tuple[ir.Model, ir.Model | None]:
@@ -116,18 +130,6 @@ def _load(model: Path, dims: dict[str, int], links: Path | None) -> tuple[ir.Mod
     values = [*given.graph.inputs, *given.graph.outputs]
     leads = len(free) == 1 and all(v.shape and not isinstance(v.shape[0], int) for v in values)
     return fixed, given if leads else None
-
-
-def _write(circuit: Circuit | None, file: Path) -> None:
-    if circuit is None:
-        raise UsageError(
-            f"there is no circuit to write to {file}",
-            why="no input has the property, all have it, or the search is too long to write out",
-        )
-    try:
-        file.write_text(circuit.qasm3(), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {file}", why=error.strerror or str(error)) from error
 
 
 def _cost(cost: dict[str, int] | None) -> str:
@@ -161,7 +163,7 @@ def _show(facts: dict[str, Any]) -> None:
             guess = f"{100 * facts['random_guess']:.2f}%"
             pairs.append(("search", f"{facts['iterations']} rounds{kind}: {chance} (a guess: {guess})"))
             pairs.append(("its circuit", _cost(facts["search"])))
-    pairs.append(("file", facts.get("qasm", "")))
+    pairs += [("file", file) for file in facts.get("files", [])]
     print(rows(pairs))
     if facts.get("measured"):
         lines = list(facts["measured"].items())

@@ -25,6 +25,22 @@ WRITERS: Mapping[str, Callable[[Circuit, str], bytes]] = MappingProxyType(
 """Bytes of a circuit under a name, by file ending; ``.qpy`` needs Qiskit."""
 
 
+def check_place(place: Path) -> bool:
+    """Whether a place to write to is a folder: one that exists, or a name without an ending.
+
+    Raises:
+        UsageError: It is a file whose ending names no format.
+    """
+    if place.is_dir() or not place.suffix:
+        return True
+    if place.suffix.lower() not in WRITERS:
+        raise UsageError(
+            f"cannot tell the format of {place}",
+            fix=f"name a file with one of the endings {', '.join(WRITERS)}, or a folder for all of them",
+        )
+    return False
+
+
 def write_output(circuit: Circuit, file: Path) -> Path:
     """Write a circuit in the format of the file's ending.
 
@@ -32,12 +48,9 @@ def write_output(circuit: Circuit, file: Path) -> Path:
         UsageError: The ending is unknown, or the file cannot be written.
         UnsupportedError: QPY is asked for and Qiskit is not installed.
     """
-    writer = WRITERS.get(file.suffix.lower())
-    if writer is None:
-        raise UsageError(
-            f"cannot tell the format of {file}", fix=f"name it with one of the endings {', '.join(WRITERS)}"
-        )
-    data = writer(circuit, file.stem)
+    if check_place(file):
+        raise UsageError(f"cannot write {file}", why="a file with an ending is needed")
+    data = WRITERS[file.suffix.lower()](circuit, file.stem)
     try:
         file.write_bytes(data)
     except OSError as error:
@@ -66,3 +79,16 @@ def write_outputs(circuit: Circuit, folder: Path, name: str) -> dict[str, Path]:
     has_qiskit = importlib.util.find_spec("qiskit") is not None
     wanted = [ending for ending in WRITERS if ending != ".qpy" or has_qiskit]
     return {ending[1:]: write_output(circuit, folder / f"{name}{ending}") for ending in wanted}
+
+
+def write(circuit: Circuit, place: Path, name: str) -> list[Path]:
+    """Write a circuit to a file in the format of its ending, or every format to a folder under ``name``.
+
+    Raises:
+        UsageError, UnsupportedError: As ``write_output``.
+    """
+    return (
+        list(write_outputs(circuit, place, name).values())
+        if check_place(place)
+        else [write_output(circuit, place)]
+    )

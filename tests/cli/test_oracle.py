@@ -36,7 +36,16 @@ def test_json_and_file(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert facts["model_oracle"]["toffoli"] <= 19
     assert facts["success_probability"] >= 0.95
     assert sum(facts["measured"].values()) == facts["shots"] == 1000
+    assert facts["files"] == [str(qasm)]
     assert qasm.read_text().startswith("OPENQASM 3.0;")
+
+
+def test_every_format_in_a_folder(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["oracle", str(net), "-o", str(tmp_path / "made")]) == EXIT_OK
+    text = capsys.readouterr().out
+    for ending in ("qasm", "quil", "svg"):
+        assert str(tmp_path / "made" / f"net.{ending}") in text
+        assert (tmp_path / "made" / f"net.{ending}").stat().st_size > 100
 
 
 def test_text_without_a_property_and_with_few_qubits(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +62,11 @@ def test_no_solution_is_an_answer(net: Path, tmp_path: Path, capsys: pytest.Capt
     facts = json.loads(capsys.readouterr().out)
     assert (facts["solutions"], facts["iterations"], facts["measured"]) == (0, None, {})
     file = str(tmp_path / "none.qasm")
-    assert main(["oracle", str(net), "--property", "output==0", "-o", file]) == EXIT_USAGE
+    assert main(["oracle", str(net), "--property", "output==0", "--json", "-o", file]) == EXIT_USAGE
+    written = capsys.readouterr()
+    facts = json.loads(written.out)
+    assert (facts["solutions"], facts["files"]) == (0, [])
+    assert "nothing is written" in written.err
 
 
 @pytest.mark.parametrize(
@@ -61,6 +74,7 @@ def test_no_solution_is_an_answer(net: Path, tmp_path: Path, capsys: pytest.Capt
     [
         (["--property", "wrong"], EXIT_USAGE),
         (["--bits", "trits"], EXIT_USAGE),
+        (["-o", "circuit.txt"], EXIT_USAGE),
         (["--property", "output==1", "--success", "2"], EXIT_USAGE),
         (["--property", "within 1 of 01"], EXIT_USAGE),
         (["--dim", "N=9"], EXIT_LIMIT),
