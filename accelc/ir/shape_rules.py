@@ -15,6 +15,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from accelc.ir.broadcast_rule import correct_broadcast
 from accelc.ir.control_rules import infer_if, infer_loop
 from accelc.ir.dims import symbols_in
 from accelc.ir.pool_rule import correct_pool
@@ -31,9 +32,10 @@ Elements = list[int | ir.SymbolicDim]
 @functools.cache
 def install() -> None:
     """Add the rules to the library's registry, once per process; its own rules still run first."""
-    from onnx_shape_inference import ShapeInferenceContext, registry
+    from onnx_shape_inference import ShapeInferenceContext, _broadcast, registry
 
     _bound_elements(ShapeInferenceContext)
+    correct_broadcast(_broadcast)
     registry.collect()
     added = {"ConstantOfShape": _constant_of_shape, "Equal": _equal, "Where": _where, "Slice": correct_slice}
     added["OneHot"] = _one_hot
