@@ -25,6 +25,8 @@ Feeds = dict[str, np.ndarray]
 _SIZES = ((2, 1, 4, 8, 16, 32, 64, 128, 224), (3, 5, 7, 12, 24, 48, 96, 160, 256))
 ATTEMPTS = len(_SIZES[0])
 _MOST_SAMPLES = 16
+_MOST_CLASSES = 1 << 20
+"""Longest list of classes that is looked at."""
 
 _KEEPS_NUMBERS = ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Flatten", "Transpose", "Slice")
 _SAME_NUMBERS = frozenset((*_KEEPS_NUMBERS, "Concat", "Expand", "Tile", "Split", "Gather", "Clip"))
@@ -196,9 +198,20 @@ def _one_use(node: ir.Node, operand: int, value: ir.Value) -> tuple[str, int]:
     if op == "Cast":
         target = ir.DataType(node.attributes.get_int("to", 0))
         return ("mask", 2) if target == ir.DataType.BOOL or target.is_floating_point() else ("", 0)
+    if op == "Equal" and operand < 2 and (classes := _classes(node.inputs[1 - operand])):
+        return "index", classes
     if op in _TRUTH_OPS or (op == "Equal" and operand < 2):
         return "mask", 2
     return "", 0
+
+
+def _classes(value: ir.Value | None) -> int:
+    """How many numbers from 0 a constant lists, as a one-hot encoding by comparison does; 0 if it does not."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    if tensor is None or not tensor.dtype.is_integer() or not 2 < tensor.size <= _MOST_CLASSES:
+        return 0
+    numbers = np.unique(tensor.numpy().astype(np.int64))
+    return len(numbers) if numbers[0] == 0 and numbers[-1] == len(numbers) - 1 else 0
 
 
 def data_beside(path: Path, model: ir.Model) -> Iterator[Feeds]:

@@ -46,6 +46,24 @@ def test_the_smallest_table_wins() -> None:
     assert integer_use(model.graph.inputs[0]) == ("index", 2)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "use"),
+    [
+        ("0, 1, 2, 3, 4", ("index", 5)),
+        ("4, 3, 2, 1, 0", ("index", 5)),
+        ("0, 1, 2, 3, 9", ("mask", 2)),
+        ("1, 2, 3, 4, 5", ("mask", 2)),
+    ],
+)
+def test_what_is_compared_with_all_classes_is_one_of_them(numbers: str, use: tuple[str, int]) -> None:
+    """A one-hot encoding as TensorFlow exports it."""
+    model = model_of(
+        f"g (int64[2] i) => (y) <int64[5] c = {{{numbers}}}, int64[1] last = {{1}}>"
+        "{ j = Unsqueeze(i, last) b = Equal(j, c) y = Cast<to = 1>(b) }"
+    )
+    assert integer_use(model.graph.inputs[0]) == use
+
+
 def test_masks_are_prefixes_without_empty_rows() -> None:
     model = model_of("g (int64[4,9] attention_mask) => (y) { y = Add(attention_mask, attention_mask) }")
     mask = random_feeds(model)["attention_mask"]
