@@ -130,11 +130,13 @@ class Prediction:
         cx: CX gates, never too many by more than a few percent.
         alpha: The factor.
         seconds: Time that it takes, very roughly.
+        memory_bytes: Memory that it takes, roughly.
     """
 
     cx: float
     alpha: float
     seconds: float = 0.0
+    memory_bytes: float = 0.0
 
 
 class Encoding(Protocol):
@@ -148,7 +150,7 @@ class Encoding(Protocol):
         """What the encoding would come to; None where the method does not take the matrix."""
 
     def encode(self, job: Job) -> BlockEncoding | None:
-        """The encoding within the job's error; None if that was not reached in time."""
+        """The encoding within the job's error; None if that was not reached in time, or the matrix is not taken."""
 
 
 def bits(count: int) -> int:

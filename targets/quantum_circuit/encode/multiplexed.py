@@ -52,14 +52,17 @@ def rotations_at(
     *,
     is_zero_before: bool = False,
     is_zero_after: bool = False,
+    order: np.ndarray | None = None,
 ) -> tuple[Gate, ...]:
     """Rotate ``target`` by ``sum_k (-1)**popcount(i & masks[k]) * values[k]`` where the controls hold ``i``.
 
-    Shapes: masks int [K], all different; values float64 [K]. The rest as in :func:`multiplexed_ry`.
+    Shapes: masks int [K], all different; values float64 [K]; order int [K], of the visit, else a short one is sought.
+    The rest as in :func:`multiplexed_ry`.
     """
     if not len(masks):
         return ()
-    order = path_through(masks, len(controls), is_open_start=is_zero_before, is_open_end=is_zero_after)
+    if order is None:
+        order = path_through(masks, len(controls), is_open_start=is_zero_before, is_open_end=is_zero_after)
     turned = math.pi / 2 if is_zero_before or is_zero_after else 0.0
     # RY(pi/2) takes Z to X: in the turned frame CX flips the sign of |1> and so leaves |0> alone.
     angles = np.asarray(values, dtype=np.float64)[order]

@@ -15,6 +15,8 @@ from accelc.targets.quantum_circuit.circuit import Circuit, Gate
 from accelc.targets.quantum_circuit.encode.walsh import angles_of_masks
 
 _CHUNK_BYTES = 1 << 24  # of states held at a time: larger ones leave the caches
+_MOST_WORK = 1 << 33  # amplitudes times steps: about half a minute
+_PROBES = 12
 
 
 def read_block(
@@ -41,6 +43,32 @@ def read_block(
             raise ArithmeticError("the block of the circuit is not real")
         out[:, first : first + width] = found.real
     return out
+
+
+def estimated_error(
+    circuit: Circuit, row_qubits: tuple[int, ...], column_qubits: tuple[int, ...], wanted: np.ndarray
+) -> float | None:
+    """Relative Frobenius error of the block against ``wanted`` [M, N] from random sums of columns.
+
+    The squared length of the difference's product with a vector of random signs has the squared Frobenius norm as
+    its mean (Hutchinson's estimate). The vectors are the same each time.
+
+    Returns:
+        The root of the mean over the vectors, with a margin of a half; None where all columns are read in seconds.
+    """
+    steps = list(_steps(circuit.gates))
+    if len(steps) * (wanted.shape[1] << circuit.qubits) < _MOST_WORK:
+        return None
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (wanted.shape[1], _PROBES))
+    state = np.zeros((1 << circuit.qubits, _PROBES))
+    state[_places(column_qubits, wanted.shape[1])] = signs
+    is_real = all(gate.name not in ("rx", "rz") for gate in circuit.gates)
+    state = state if is_real else state.astype(np.complex128)
+    for step in steps:
+        state = _apply(state, step, circuit.qubits)
+    missing = np.abs(state[_places(row_qubits, wanted.shape[0])] - wanted @ signs)
+    mean = float(np.sum(missing**2)) / _PROBES
+    return 1.5 * float(np.sqrt(mean)) / float(np.linalg.norm(wanted))
 
 
 def _places(qubits: tuple[int, ...], count: int) -> np.ndarray:
