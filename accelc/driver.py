@@ -40,6 +40,9 @@ def compile(
     keep_functions: bool = False,
     mem_limit: int | str | None = None,
     sanitize: bool = False,
+    shots: int | None = None,
+    encoding_error: float = 1e-9,
+    encoding_seconds: float = 60.0,
     allow_links: str | Path | None = None,
     limits: Limits | None = None,
     data: Any = None,
@@ -72,6 +75,9 @@ def compile(
         mem_limit: Bytes that the arena of a call may take (``"80MB"``): cheap values are computed again instead of
             kept.
         sanitize: Watch every step for writes outside its results and reads of dead memory (slow; for debugging).
+        shots: Target ``quantum``: measurements drawn for each input, by ``seed``; None or 0 reads the state.
+        encoding_error: Target ``quantum``: relative error allowed to each circuit's matrix.
+        encoding_seconds: Target ``quantum``: time allowed to the search for each circuit.
         allow_links: External data may be links into this folder.
         limits: Bounds on what the model may make the compiler do.
         data: Inputs to verify on: a dict from name to array, or a list of such.
@@ -107,6 +113,9 @@ def compile(
         keep_functions=keep_functions,
         mem_limit=None if mem_limit is None else parse_bytes(mem_limit),
         sanitize=sanitize,
+        shots=shots,
+        encoding_error=encoding_error,
+        encoding_seconds=encoding_seconds,
         allow_links=Path(allow_links) if allow_links is not None else None,
         limits=limits if limits is not None else Limits(),
         data=data,
@@ -206,6 +215,10 @@ def run_request(request: Request, *, raise_on_mismatch: bool = True) -> Executab
         asked = "sanitize" if request.sanitize else "mem_limit"
         raise UsageError(
             f"target {target.name!r} plans no memory: {asked} means nothing there", fix="use target cpu"
+        )
+    if request.shots is not None and not target.measures:
+        raise UsageError(
+            f"target {target.name!r} measures nothing: shots mean nothing there", fix="use target quantum"
         )
     imported = import_model(request)
     before = imported.model.clone() if request.verify else None
@@ -314,6 +327,7 @@ def load(
     threads: int = 1,
     cache_dir: str | Path | None = None,
     sanitize: bool = False,
+    shots: int | None = None,
     progress: Progress | None = None,
 ) -> Executable:
     """Load an artifact that ``Executable.save`` or ``accelc compile`` wrote.
@@ -330,7 +344,9 @@ def load(
             f"the artifact {folder} needs another target", why=error.what, fix="install what provides it"
         ) from error
     folder_of_kernels = Path(cache_dir) if cache_dir else None
-    options = TargetOptions(threads, cache_dir=folder_of_kernels, sanitize=sanitize, progress=progress)
+    options = TargetOptions(
+        threads, cache_dir=folder_of_kernels, sanitize=sanitize, shots=shots, progress=progress
+    )
     exe = target.load(folder, manifest, options)
     exe.info = CompileInfo(
         str(manifest["model"]["name"]),

@@ -61,6 +61,9 @@ class Request:
     keep_functions: bool = False
     mem_limit: int | None = None
     sanitize: bool = False
+    shots: int | None = None
+    encoding_error: float = 1e-9
+    encoding_seconds: float = 60.0
     allow_links: Path | None = None
     limits: Limits = field(default_factory=Limits)
     data: Any = None
@@ -86,6 +89,8 @@ class Request:
             raise UsageError("both pipeline= and passes= say which passes to run", fix="give one of them")
         if self.mem_limit is not None and self.mem_limit <= 0:
             raise UsageError(f"mem_limit={self.mem_limit} makes no sense", why="it must be at least 1 byte")
+        if self.shots is not None and not 0 <= self.shots < 2**40:
+            raise UsageError(f"shots={self.shots} makes no sense", why="it is from 0 to 2**40")
         for dim, size in self.dims.items():
             if size < 0:
                 raise UsageError(f"dim {dim}={size} is negative")
@@ -112,6 +117,10 @@ class Request:
             keep_functions=self.keep_functions,
             mem_limit=self.mem_limit,
             sanitize=self.sanitize,
+            shots=self.shots,
+            seed=self.seed,
+            encoding_error=self.encoding_error,
+            encoding_seconds=self.encoding_seconds,
             progress=self.progress,
         )
 

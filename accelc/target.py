@@ -38,6 +38,11 @@ class TargetOptions:
         keep_functions: A target that emits a model leaves fused kernels in it, as calls of local functions.
         mem_limit: Bytes that the arena of a call may take; None for no limit.
         sanitize: Watch every step for writes outside its results and reads of dead memory (slow; for debugging).
+        shots: Target ``quantum``: measurements drawn for each input; 0 reads the state. None is 0, or for an
+            artifact what it was compiled with.
+        seed: Of drawn measurements and of searches for circuits.
+        encoding_error: Relative error allowed to each circuit's matrix.
+        encoding_seconds: Time allowed to the search for each circuit.
         progress: Called with what is being worked on: (what, done, total).
     """
 
@@ -49,6 +54,10 @@ class TargetOptions:
     keep_functions: bool = False
     mem_limit: int | None = None
     sanitize: bool = False
+    shots: int | None = None
+    seed: int = 0
+    encoding_error: float = 1e-9
+    encoding_seconds: float = 60.0
     progress: Callable[[str, int, int], None] | None = None
 
 
@@ -84,7 +93,7 @@ class Verification:
     """The verdict of comparing an executable with the reference.
 
     ``max_rel_error`` is max|a-b| / max|reference| over outputs and input sets; ``bound`` is what it must not
-    exceed. ``reason`` says why when ``status`` is ``not verified``.
+    exceed. ``reason`` says why when ``status`` is ``not verified`` or ``failed``, and what the bound was widened for.
     """
 
     status: str  # "verified" | "failed" | "not verified" | "off"
@@ -139,6 +148,10 @@ class Executable(ABC):
 
         Raises CallError naming the input, what was expected and what was given.
         """
+
+    def run_exactly(self, feeds: Mapping[str, Any]) -> list[np.ndarray]:
+        """Run once as verification does: without the chance that measurements would bring."""
+        return self.run(None, feeds)
 
     def __call__(self, **feeds: Any) -> Any:
         """Run once; one output comes back as an array, several as a tuple in order."""
@@ -214,6 +227,8 @@ class Target(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     plans_memory: ClassVar[bool] = False
     """Whether it plans an arena: ``mem_limit`` and ``sanitize`` are for such targets."""
+    measures: ClassVar[bool] = False
+    """Whether results may be drawn as counts of measurements: ``shots`` is for such targets."""
     emits: ClassVar[bool] = False
     """Whether executables hold an ``emitted`` model, which ``save`` can write as one .onnx file."""
 

@@ -12,6 +12,7 @@ TABLE: dict[str, str] = {
     "cpu": "accelc.targets.numba_cpu.target:NumbaCpu",
     "gpu": "accelc.targets.jax_xla.target:XlaGpu",
     "onnx": "accelc.targets.onnx_model.target:OnnxModel",
+    "quantum": "accelc.targets.quantum_circuit.target:Quantum",
     "tpu": "accelc.targets.jax_xla.target:XlaTpu",
     "xla": "accelc.targets.jax_xla.target:Xla",
 }
@@ -22,6 +23,7 @@ ALIASES: dict[str, str] = {
     "jax_xla": "xla",
     "numba_cpu": "cpu",
     "onnx_model": "onnx",
+    "quantum_circuit": "quantum",
     "rocm": "gpu",
 }
 

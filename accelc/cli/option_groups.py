@@ -61,7 +61,7 @@ def _options(group: type[Any]) -> list[inspect.Parameter]:
 
 @dataclass(frozen=True)
 class Compiling(Group):
-    """How to compile; what is loaded from an artifact reads ``threads``, ``cache_dir`` and ``sanitize`` alone."""
+    """How to compile; what is loaded from an artifact reads ``threads``, ``cache_dir``, ``sanitize`` and ``shots``."""
 
     target: opt.TargetName = "cpu"
     level: opt.Level = 2
@@ -79,6 +79,9 @@ class Compiling(Group):
     keep_functions: opt.KeepFunctions = False
     mem_limit: opt.MemLimit = None
     sanitize: opt.Sanitize = False
+    shots: opt.Shots = None
+    encoding_error: opt.EncodingError = 1e-9
+    encoding_seconds: opt.EncodingSeconds = 60.0
 
     @property
     def dims(self) -> dict[str, int]:
@@ -143,6 +146,7 @@ class Compiling(Group):
                 threads=self.threads,
                 cache_dir=self.cache_dir,
                 sanitize=self.sanitize,
+                shots=self.shots,
                 progress=progress,
             )
         if not source.exists():

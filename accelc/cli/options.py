@@ -36,6 +36,17 @@ MemLimit = Annotated[
 Sanitize = Annotated[
     bool, typer.Option("--sanitize", help="Target cpu: watch every step's reads and writes (slow).")
 ]
+Shots = Annotated[
+    int | None,
+    typer.Option("--shots", min=0, help="Target quantum: measurements for each input; 0 reads the state."),
+]
+EncodingError = Annotated[
+    float,
+    typer.Option("--encoding-error", min=0, help="Target quantum: error allowed to a circuit's matrix."),
+]
+EncodingSeconds = Annotated[
+    float, typer.Option("--encoding-seconds", min=0, help="Target quantum: time to search for each circuit.")
+]
 AllowLinks = Annotated[
     Path | None, typer.Option("--allow-links", help="External data may be links into this folder.")
 ]

@@ -1,0 +1,105 @@
+"""From an optimised graph to a hybrid program: cut, check sizes, find a circuit for every matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+
+from accelc.errors import FallbackError, LoweringError
+from accelc.inputs import model_inputs
+from accelc.ir.reading import describe
+from accelc.targets.quantum_circuit.compose import Choices
+from accelc.targets.quantum_circuit.executable import QuantumExecutable, Settings
+from accelc.targets.quantum_circuit.product import Product, check_memory, make_product
+from accelc.targets.quantum_circuit.program import Program
+from accelc.targets.quantum_circuit.segments import REFERENCE, Cut, Segment, cut
+
+_MOST_LISTED = 20
+
+Progress = Callable[[str, int, int], None]
+
+
+def lower(
+    model: ir.Model,
+    settings: Settings,
+    *,
+    strict: bool = False,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> QuantumExecutable:
+    """Lower a model without fused functions.
+
+    Raises:
+        LoweringError: Nodes that can run neither as circuits nor on the host, all of them.
+        FallbackError: ``strict``, and there are ops that no mode of the target is made for.
+        LimitError: Matrices whose circuits would not fit the memory, with their qubits.
+        UnsupportedError: What the search for circuits needs is not installed.
+    """
+    found = cut(model.graph, Choices())
+    _check_runs(found, strict)
+    check_memory(_shapes(found))
+    matrices = [(segment, group) for segment in found.segments for group in range(len(segment.map.matrices))]
+    products = []
+    for done, (segment, group) in enumerate(matrices):
+        rows, columns = segment.map.matrices[group].shape
+        what = f"circuit of {segment.name}, {rows}x{columns}"
+        if progress is not None:
+            progress(what, done, len(matrices))
+        products.append(
+            make_product(
+                segment.map.matrices[group],
+                segment.map.biases[group],
+                max_error=settings.encoding_error,
+                time_limit_s=settings.encoding_seconds,
+                seed=settings.seed,
+                cache_dir=cache_dir,
+                progress=_told(progress, what, done, len(matrices)),
+            )
+        )
+    return QuantumExecutable(model, assemble(model, found, products), settings)
+
+
+def _told(progress: Progress | None, what: str, done: int, total: int) -> Callable[[str], None] | None:
+    return None if progress is None else lambda text: progress(f"{what}: {text}", done, total)
+
+
+def assemble(model: ir.Model, found: Cut, products: Sequence[Product]) -> Program:
+    """The program of a cut graph; ``products`` in the order of its matrices."""
+    each = iter(products)
+    grouped = tuple(tuple(next(each) for _ in segment.map.matrices) for segment in found.segments)
+    return Program(
+        tuple(model_inputs(model)), tuple(model.graph.outputs), found, grouped, dict(model.opset_imports)
+    )
+
+
+def _check_runs(found: Cut, strict: bool) -> None:
+    if found.impossible:
+        raise LoweringError(
+            f"target 'quantum' cannot lower {len(found.impossible)} node(s)",
+            where=[describe(node) for node, _ in found.impossible[:_MOST_LISTED]],
+            why="; ".join(sorted({reason for _, reason in found.impossible})),
+        )
+    hosted = [step for step in found.steps if not isinstance(step, Segment) and step.kind == REFERENCE]
+    if strict and hosted:
+        raise FallbackError(
+            f"{len(hosted)} node(s) would run on the host's reference",
+            where=[describe(step.node) for step in hosted[:_MOST_LISTED]],
+            why="; ".join(sorted({step.reason for step in hosted})),
+            fix="compile without --strict to run them there",
+        )
+
+
+def _shapes(found: Cut) -> dict[str, tuple[int, int]]:
+    """Shape of the largest matrix of every segment, the bias's column included."""
+    shapes: dict[str, tuple[int, int]] = {}
+    for segment in found.segments:
+        for matrix, bias in zip(segment.map.matrices, segment.map.biases, strict=True):
+            columns = matrix.shape[1] + (
+                1 if bias is not None and matrix.shape[1] & (matrix.shape[1] - 1) else 0
+            )
+            shape = (matrix.shape[0], columns)
+            if segment.name not in shapes or shape > shapes[segment.name]:
+                shapes[segment.name] = shape
+    return shapes
