@@ -288,9 +288,9 @@ def check(exe: Executable, cases: Cases, *, progress: Callable[[str], None] | No
         answers = zip(names, case.expected, case.second, results, strict=True)
         for place, (name, a, b, found) in enumerate(answers):
             error, limit, why = compare(a, b, found, tolerance)
-            if why and error <= MOST and error <= 2 * cases.rounding(index)[place]:
-                limit, why = min(MOST, 2 * cases.rounding(index)[place]), ""
-                moved = f"rounding alone moves output {name} by {limit / 2:.2g} on input set {index + 1}"
+            if why and error <= MOST and error <= 2 * (spread := cases.rounding(index)[place]):
+                limit, why = min(MOST, 2 * spread), ""
+                moved = f"rounding alone moves output {name} by {spread:.2g} on input set {index + 1}"
             bound = max(bound, limit)
             worst[name] = max(worst[name], error)
             if why and (not failure or error - limit > excess):
