@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -165,3 +167,41 @@ def test_command_writes_json_and_says_how_it_went(tmp_path: Path, capsys: pytest
 def test_known_wrong_answers_are_cases_with_reasons() -> None:
     names = {each.name for each in all_cases()}
     assert all(name in names and len(reason) > 20 for name, reason in read_known_wrong().items())
+
+
+PARENT = """
+import os, time
+from types import SimpleNamespace
+from accelc.conformance import isolated
+
+def judge(case, options):
+    print(os.getpid(), flush=True)
+    while True:
+        time.sleep(1)
+
+cases = [SimpleNamespace(kind="node", name=name) for name in ("one", "two")]
+isolated.judge, isolated.all_cases = judge, lambda: cases  # workers are forked, so they see it
+list(isolated.run_cases(cases, {}, jobs=2))
+"""
+
+
+def test_workers_end_with_the_process_that_started_them() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    workers = [int(parent.stdout.readline()) for _ in range(2)]
+    parent.kill()
+    parent.wait()
+    # Workers hold the other end of this pipe: it ends when all of them have.
+    assert parent.stdout.read() == ""
+    parent.stdout.close()
+    for worker in workers:
+        assert _ended(worker)
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process is gone, or nobody has yet asked for its end."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"

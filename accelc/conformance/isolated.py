@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -122,6 +123,7 @@ def _serve(pipe: Connection, options: Mapping[str, Any]) -> None:
     if hasattr(os, "setsid"):
         os.setsid()  # a group of its own: killing it ends the compilers it started
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     by_name: dict[tuple[str, str], Case] = {(case.kind, case.name): case for case in all_cases()}
     receive: Callable[[], Any] = pipe.recv
     while True:
@@ -130,3 +132,16 @@ def _serve(pipe: Connection, options: Mapping[str, Any]) -> None:
         except EOFError:
             return
         pipe.send(judge(by_name[wanted], options))
+
+
+def _end_with_parent() -> None:
+    """Wait for the process that started this one to end, however it does, and end this one and its children.
+
+    The pipe does not tell: forked workers hold its other end too, and a case that hangs reads nothing.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    parent.join()
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
