@@ -86,6 +86,8 @@ def encode(
     )  # squares of entries then neither overflow nor vanish
     tell = progress or (lambda text: None)
     allowed = max(max_error, _LEAST_ERROR)
+    if not isinstance(cache_dir, bool | None):
+        cache_dir = Path(cache_dir)
     job = Job(wanted / scale, allowed, time.monotonic() + time_limit_s, seed, cache_dir, tell)
     names = tuple(name for name in METHODS if name in (methods or METHODS))
     store = EncodingCache(cache_dir)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Job, Prediction, bits
 from accelc.targets.quantum_circuit.synthesis.blocks import block
-from accelc.targets.quantum_circuit.synthesis.search import free_numbers
 
 _MOST = 4200  # free numbers: the Jacobian's square has to fit the memory and its factors the time
 
@@ -26,7 +25,7 @@ class Numeric:
         qubits = _qubits(job)
         if job.matrix.size > _MOST:
             return None
-        free = free_numbers(job.matrix / job.norm)
+        free = _free_numbers(job)
         if free > _MOST:
             return None
         return Prediction(max(0.0, 0.51 * (free - qubits)), job.norm, 1e-3 * free + 1.5e-8 * free**3)
@@ -53,6 +52,13 @@ class Numeric:
             job.norm,
             self.name,
         )
+
+
+def _free_numbers(job: Job) -> int:
+    """Dimension of the matrices of this shape and rank with as many singular values equal to the norm."""
+    rows, columns = job.matrix.shape
+    ones = int((job.singular_values > job.norm * (1 - 1e-10)).sum())
+    return rows * columns - (rows - job.rank) * (columns - job.rank) - ones * (ones + 1) // 2
 
 
 def _qubits(job: Job) -> int:
