@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 from accelc.errors import LimitError, UnsupportedError, UsageError
@@ -60,16 +63,10 @@ def sample_on(
         LimitError: The simulator cannot run the circuit, for example for want of memory.
         UnsupportedError: Qiskit Aer is not installed.
     """
-    try:
-        from qiskit_aer import AerSimulator
-    except ImportError as error:
-        raise UnsupportedError(
-            "Qiskit Aer is not installed", why=str(error), fix="pip install 'accelc[quantum]'"
-        ) from error
+    simulator = _simulator(onto)
     routed = circuit if isinstance(circuit, Routed) else route(circuit, onto, seed=seed, level=level)
     if not routed.circuit.num_clbits:
         raise UsageError("the circuit measures no qubit")
-    simulator = AerSimulator.from_backend(onto.backend)
     result = simulator.run(routed.circuit, shots=shots, seed_simulator=seed).result()
     if not result.success:
         raise LimitError(f"the noise of device {onto.name} cannot be simulated", why=str(result.status))
@@ -85,3 +82,15 @@ def total_variation(left: np.ndarray, right: np.ndarray) -> float:
     Shapes: [N] and [N], not negative, not all zero.
     """
     return float(np.abs(left / left.sum() - right / right.sum()).sum() / 2)
+
+
+@lru_cache(maxsize=8)
+def _simulator(onto: Device) -> Any:
+    """Aer with a device's noise; reading the rates takes as long as a run."""
+    try:
+        from qiskit_aer import AerSimulator
+    except ImportError as error:
+        raise UnsupportedError(
+            "Qiskit Aer is not installed", why=str(error), fix="pip install 'accelc[quantum]'"
+        ) from error
+    return AerSimulator.from_backend(onto.backend)

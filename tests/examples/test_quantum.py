@@ -30,7 +30,7 @@ def run(script: str, *arguments: str) -> str:
 
 
 def test_noise_is_less_than_with_fable() -> None:
-    native, smallest, fable = json.loads(run("noise.py", "--inputs", "4", "--json"))["outcomes"]
+    native, smallest, fable = json.loads(run("noise.py", "--inputs", "3", "--json"))["outcomes"]
     assert (native["method"], fable["method"], fable["qubits"]) == ("native", "fable", 7)
     assert native["cx"] <= 17
     assert smallest["cx"] <= 17
