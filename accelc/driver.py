@@ -42,7 +42,7 @@ def compile(
     sanitize: bool = False,
     shots: int | None = None,
     encoding_error: float = 1e-9,
-    encoding_seconds: float = 60.0,
+    encoding_seconds: float = 30.0,
     allow_links: str | Path | None = None,
     limits: Limits | None = None,
     data: Any = None,

@@ -63,7 +63,7 @@ class Request:
     sanitize: bool = False
     shots: int | None = None
     encoding_error: float = 1e-9
-    encoding_seconds: float = 60.0
+    encoding_seconds: float = 30.0
     allow_links: Path | None = None
     limits: Limits = field(default_factory=Limits)
     data: Any = None

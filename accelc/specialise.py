@@ -155,11 +155,21 @@ class SpecialisingExecutable(Executable):
 
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[np.ndarray]:
         """Run once, compiling first if these steering values are new; see Executable.run."""
+        program, feeds = self._ready(feeds)
+        return program.run(output_names, feeds)
+
+    def run_exactly(self, feeds: Mapping[str, Any]) -> list[np.ndarray]:
+        """Run once as verification does; see Executable.run_exactly."""
+        program, feeds = self._ready(feeds)
+        return program.run_exactly(feeds)
+
+    def _ready(self, feeds: Mapping[str, Any]) -> tuple[Executable, Mapping[str, Any]]:
+        """The program for these steering values, and what it takes."""
         program = self._program(feeds)
         self._last = program
         if program is not self._general:
             feeds = {name: feed for name, feed in feeds.items() if name not in self._names}
-        return program.run(output_names, feeds)
+        return program, feeds
 
     def _program(self, feeds: Mapping[str, Any]) -> Executable:
         values = self._values(feeds)

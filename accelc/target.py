@@ -57,7 +57,7 @@ class TargetOptions:
     shots: int | None = None
     seed: int = 0
     encoding_error: float = 1e-9
-    encoding_seconds: float = 60.0
+    encoding_seconds: float = 30.0
     progress: Callable[[str, int, int], None] | None = None
 
 

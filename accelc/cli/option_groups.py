@@ -81,7 +81,7 @@ class Compiling(Group):
     sanitize: opt.Sanitize = False
     shots: opt.Shots = None
     encoding_error: opt.EncodingError = 1e-9
-    encoding_seconds: opt.EncodingSeconds = 60.0
+    encoding_seconds: opt.EncodingSeconds = 30.0
 
     @property
     def dims(self) -> dict[str, int]:

@@ -45,7 +45,7 @@ class Settings:
     shots: int = 0
     seed: int = 0
     encoding_error: float = 1e-9
-    encoding_seconds: float = 60.0
+    encoding_seconds: float = 30.0
 
     @property
     def readout(self) -> Readout:

@@ -65,7 +65,7 @@ class Axes:
         """See Layout.place."""
         taken = {axis % len(shape) for axis in self.axes}
         rest = [extent for axis, extent in enumerate(shape) if axis not in taken]
-        tensor = y[0].reshape(*rest, *self.dims)
+        tensor = y[0].reshape((*rest, *self.dims))
         return np.moveaxis(tensor, range(-len(self.dims), 0), self.positions)
 
 

@@ -91,9 +91,9 @@ def _matmul(node: ir.Node) -> LinearMap | str | None:
     if weights is None or weights.ndim not in (1, 2) or found is None:
         return "the weights of MatMul are no matrix, or the rank of its operand is not known"
     if right is not None:
-        axis, matrix = found - 1, right.reshape(len(right), -1).T
+        axis, matrix = found - 1, (right if right.ndim == 2 else right[:, None]).T
     else:
-        axis, matrix = max(0, found - 2), weights.reshape(-1, weights.shape[-1])
+        axis, matrix = max(0, found - 2), np.atleast_2d(weights)
     if weights.ndim == 1:
         return _made(node, source, Axes((axis,), (), ()), matrix)
     return _made(node, source, Axes((axis,), (axis,), (len(matrix),)), matrix)

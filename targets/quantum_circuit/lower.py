@@ -12,7 +12,7 @@ from accelc.inputs import model_inputs
 from accelc.ir.reading import describe
 from accelc.targets.quantum_circuit.compose import Choices
 from accelc.targets.quantum_circuit.executable import QuantumExecutable, Settings
-from accelc.targets.quantum_circuit.product import Product, check_memory, make_product
+from accelc.targets.quantum_circuit.product import AT_THE_NORM, Product, check_memory, make_product
 from accelc.targets.quantum_circuit.program import Program
 from accelc.targets.quantum_circuit.segments import REFERENCE, Cut, Segment, cut
 
@@ -53,6 +53,7 @@ def lower(
                 segment.map.biases[group],
                 max_error=settings.encoding_error,
                 time_limit_s=settings.encoding_seconds,
+                methods=AT_THE_NORM if settings.shots else None,
                 seed=settings.seed,
                 cache_dir=cache_dir,
                 progress=_told(progress, what, done, len(matrices)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,12 @@ from accelc.errors import LimitError
 from accelc.free_memory import free_memory_bytes
 from accelc.quantities import size_text
 from accelc.targets.quantum_circuit.encode.base import BlockEncoding, bits
-from accelc.targets.quantum_circuit.encode.choose import encode
 
 CONFIDENCE = 1.959964
 """Standard deviations on either side that hold 95% of a normal distribution."""
-_GATE_BYTES = 300  # of one gate in memory, its tuple of qubits and its angle included
+_GATE_BYTES = 650  # of a rotation and a CX in memory, and of the angles that they come from
+AT_THE_NORM = ("numeric", "singular", "svd")
+"""Encodings whose alpha is the spectral norm, the least there is: shots for an accuracy grow with its square."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ def make_product(
     *,
     max_error: float,
     time_limit_s: float,
+    methods: Sequence[str] | None = None,
     seed: int = 0,
     cache_dir: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -224,10 +226,13 @@ def make_product(
     Raises:
         UnsupportedError: What the search needs is not installed, or the error is out of reach.
     """
+    from accelc.targets.quantum_circuit.encode.choose import encode  # needs the extra; loading does not
+
     constant = constant_for(weights, bias)
     encoding = encode(
         with_constant(weights, bias, constant),
         max_error=max_error,
+        methods=methods,
         time_limit_s=time_limit_s,
         seed=seed,
         cache_dir=cache_dir,

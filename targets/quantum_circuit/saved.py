@@ -76,7 +76,10 @@ def read(folder: Path, manifest: Mapping[str, Any], shots: int | None) -> Quantu
     try:
         if payload["schema"] != SCHEMA:
             raise ValueError(f"expected schema {SCHEMA}, found {payload['schema']!r}")
-        found = cut(model.graph, Choices.repeating([str(each) for each in payload["decisions"]]))
+        decisions = tuple(str(each) for each in payload["decisions"])
+        found = cut(model.graph, Choices.repeating(decisions))
+        if found.decisions != decisions:
+            raise ValueError("the decisions do not fit the graph")
         wanted = [
             (segment, group) for segment in found.segments for group in range(len(segment.map.matrices))
         ]
