@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from accelc.errors import UsageError
 from accelc.feeds import checked_feeds, selected
 from accelc.inputs import model_inputs
 from accelc.ir.cost import weight_bytes
@@ -19,7 +20,7 @@ from accelc.ir.reading import describe
 from accelc.ir.shapes import dims_of
 from accelc.target import Executable, MemorySummary, StepTime, TensorSpec
 from accelc.targets.quantum_circuit.host import declared
-from accelc.targets.quantum_circuit.product import Product
+from accelc.targets.quantum_circuit.product import CONFIDENCE, Product
 from accelc.targets.quantum_circuit.program import Program, SegmentReading
 from accelc.targets.quantum_circuit.readout import MOST_INPUTS, Readout, Shots, Statevector
 from accelc.targets.quantum_circuit.segments import MOVE, REFERENCE, Segment
@@ -97,11 +98,43 @@ class QuantumExecutable(Executable):
         """Run once, reading the state; see Executable.run_exactly."""
         return self._run(feeds, Statevector())
 
+    def run_measured(self, feeds: Mapping[str, Any], *, shots: int, seed: int = 0) -> list[np.ndarray]:
+        """Run once with other shots than compiled for; ``readings`` tells of it.
+
+        Raises:
+            UsageError: ``shots`` is less than 1.
+        """
+        if shots < 1:
+            raise UsageError(f"shots={shots} makes no sense", why="it is at least 1")
+        return self._run(feeds, Shots(shots), seed)
+
+    def intervals(
+        self, feeds: Mapping[str, Any], *, shots: int, runs: int = 16, seed: int = 0
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each output, the mean of several runs, and the half width of one run's 95% interval, element by element.
+
+        The widths are those that the runs show, so what measurements do to later layers is in them; the intervals in
+        ``readings`` are of each segment alone. Outputs of integers come as float64.
+
+        Raises:
+            UsageError: ``shots`` is less than 1, or ``runs`` less than 2.
+        """
+        if runs < 2:
+            raise UsageError(f"runs={runs} makes no sense", why="a spread needs at least 2")
+        found = [self.run_measured(feeds, shots=shots, seed=seed + run) for run in range(runs)]
+        samples = [np.stack([np.asarray(x, np.float64) for x in each]) for each in zip(*found, strict=True)]
+        return [(each.mean(axis=0), CONFIDENCE * each.std(axis=0, ddof=1)) for each in samples]
+
     def _run(
-        self, feeds: Mapping[str, Any], readout: Readout, times: dict[int, float] | None = None
+        self,
+        feeds: Mapping[str, Any],
+        readout: Readout,
+        seed: int | None = None,
+        times: dict[int, float] | None = None,
     ) -> list[np.ndarray]:
         given = checked_feeds(self.inputs, feeds)
-        results, readings = self.program.run(given, readout, self.settings.seed, times)
+        drawn = self.settings.seed if seed is None else seed
+        results, readings = self.program.run(given, readout, drawn, times)
         self.readings = tuple(readings)
         pairs = zip(results, self.program.outputs, strict=True)
         return [_owned(declared(result, value.dtype), given) for result, value in pairs]
@@ -111,7 +144,7 @@ class QuantumExecutable(Executable):
         found: list[dict[int, float]] = []
         for _ in range(rounds):
             found.append({})
-            self._run(feeds, self.settings.readout, found[-1])
+            self._run(feeds, self.settings.readout, times=found[-1])
         products = iter(self.program.products)
         steps = []
         for index, step in enumerate(self.program.cut.steps):
