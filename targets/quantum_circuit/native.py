@@ -52,6 +52,7 @@ def encode_native(
     matrix: np.ndarray,
     onto: Device,
     *,
+    beside: int = 0,
     max_error: float = 1e-9,
     time_limit_s: float = 120.0,
     seed: int = 0,
@@ -63,6 +64,7 @@ def encode_native(
     Args:
         matrix: Real [M, N], finite, not all zero.
         onto: The device.
+        beside: Further qubits that are to hang together with those of the circuit, for other purposes.
         max_error: Relative error allowed, in the Frobenius norm.
         time_limit_s: After it the search ends.
         seed: Same seed, same circuit.
@@ -81,7 +83,8 @@ def encode_native(
     norm = float(values[0])
     whole = int((values > norm * (1 - 1e-10)).sum())
     qubits = max(1, bits(max(rows, columns)), bits(rows + columns - whole))
-    circuit = _fitted(wanted / norm, neighbourhood(onto, qubits), qubits, max_error, time_limit_s, seed)
+    couplings = _within(neighbourhood(onto, qubits + beside), qubits)
+    circuit = _fitted(wanted / norm, couplings, qubits, max_error, time_limit_s, seed)
     return BlockEncoding(
         (rows, columns), circuit, tuple(range(bits(rows))), tuple(range(bits(columns))), norm, "native"
     )
@@ -102,8 +105,12 @@ def prepare_native(
             "only a vector of finite numbers, not all zero, is a state", why=f"shape {given.shape}"
         )
     qubits = max(1, bits(given.size))
-    inner = tuple(edge for edge in onto if max(edge) < qubits)
-    return _fitted((given / np.linalg.norm(given))[:, None], inner, qubits, max_error, time_limit_s, seed)
+    column = (given / np.linalg.norm(given))[:, None]
+    return _fitted(column, _within(onto, qubits), qubits, max_error, time_limit_s, seed)
+
+
+def _within(edges: Edges, qubits: int) -> Edges:
+    return tuple(edge for edge in edges if max(edge) < qubits)
 
 
 def _fitted(
