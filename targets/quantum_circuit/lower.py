@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import onnx_ir as ir
 
 from accelc.errors import FallbackError, LoweringError
 from accelc.inputs import model_inputs
-from accelc.ir.reading import describe
+from accelc.ir.reading import constant_tensor, describe
 from accelc.targets.quantum_circuit.compose import Choices
 from accelc.targets.quantum_circuit.executable import QuantumExecutable, Settings
 from accelc.targets.quantum_circuit.product import AT_THE_NORM, Product, check_memory, make_product
@@ -37,9 +38,9 @@ def lower(
         LimitError: Matrices whose circuits would not fit the memory, with their qubits.
         UnsupportedError: What the search for circuits needs is not installed.
     """
+    check_memory(_shapes(model.graph))
     found = cut(model.graph, Choices())
     _check_runs(found, strict)
-    check_memory(_shapes(found))
     matrices = [(segment, group) for segment in found.segments for group in range(len(segment.map.matrices))]
     products = []
     for done, (segment, group) in enumerate(matrices):
@@ -92,15 +93,16 @@ def _check_runs(found: Cut, strict: bool) -> None:
         )
 
 
-def _shapes(found: Cut) -> dict[str, tuple[int, int]]:
-    """Shape of the largest matrix of every segment, the bias's column included."""
-    shapes: dict[str, tuple[int, int]] = {}
-    for segment in found.segments:
-        for matrix, bias in zip(segment.map.matrices, segment.map.biases, strict=True):
-            columns = matrix.shape[1] + (
-                1 if bias is not None and matrix.shape[1] & (matrix.shape[1] - 1) else 0
-            )
-            shape = (matrix.shape[0], columns)
-            if segment.name not in shapes or shape > shapes[segment.name]:
-                shapes[segment.name] = shape
+def _shapes(graph: ir.Graph) -> dict[str, tuple[int, int, int]]:
+    """Rows, columns and number of the matrices of each product with constant weights, none of them read."""
+    shapes: dict[str, tuple[int, int, int]] = {}
+    for node in graph:
+        if node.domain != "" or node.op_type not in ("Conv", "Gemm", "MatMul"):
+            continue
+        tensors = [constant_tensor(value) for value in node.inputs[:2]]
+        weights = next((tensor for tensor in reversed(tensors) if tensor is not None), None)
+        if weights is not None and len(weights.shape) > 1:
+            rows, *rest = (int(extent) for extent in weights.shape.numpy())
+            groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
+            shapes[describe(node)] = (rows // max(1, groups), math.prod(rest), groups)
     return shapes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from accelc.targets.quantum_circuit.encode.base import BlockEncoding, bits
 
 CONFIDENCE = 1.959964
 """Standard deviations on either side that hold 95% of a normal distribution."""
+_MOST_LISTED = 20
 _GATE_BYTES = 650  # of a rotation and a CX in memory, and of the angles that they come from
 AT_THE_NORM = ("numeric", "singular", "svd")
 """Encodings whose alpha is the spectral norm, the least there is: shots for an accuracy grow with its square."""
@@ -174,25 +175,36 @@ def needed(shape: tuple[int, int]) -> tuple[int, int]:
     return qubits, 2 * states + shape[0] * shape[1] * _GATE_BYTES
 
 
-def check_memory(shapes: dict[str, tuple[int, int]]) -> None:
-    """Refuse matrices that are too large for the memory, before anything is allocated for them.
+def check_memory(shapes: Mapping[str, tuple[int, int, int]]) -> None:
+    """Refuse matrices that are too large for the memory, alone or together, before anything is allocated for them.
+
+    Args:
+        shapes: Rows, columns and number of the matrices, by where they are.
 
     Raises:
-        LimitError: Names each with the qubits and bytes that it would take.
+        LimitError: Names the largest with the qubits and bytes that each would take.
     """
     free = free_memory_bytes()
-    large = {name: needed(shape) for name, shape in shapes.items() if needed(shape)[1] > free}
-    if large:
-        places = [
-            f"{name}: {shapes[name][0]}x{shapes[name][1]} would take {qubits} qubits and {size_text(count)}"
-            for name, (qubits, count) in large.items()
-        ]
-        raise LimitError(
-            "a matrix is too large to be simulated as a circuit",
-            where=places[:20],
-            why=f"{size_text(free)} of memory are free",
-            fix="split the layer, or use another target",
-        )
+    costs = {name: (needed((rows, columns)), number) for name, (rows, columns, number) in shapes.items()}
+    kept = sum(number * rows * columns * _GATE_BYTES for rows, columns, number in shapes.values())
+    most = max((size for (_, size), _ in costs.values()), default=0)
+    if max(kept, most) <= free:
+        return
+    ranked = sorted(costs, key=lambda name: -costs[name][0][1])
+    places = []
+    for name in ranked[:_MOST_LISTED]:
+        rows, columns, number = shapes[name]
+        times = f"{number} times " if number != 1 else ""
+        qubits, size = costs[name][0]
+        places.append(f"{name}: {times}{rows}x{columns} would take {qubits} qubits and {size_text(size)}")
+    raise LimitError(
+        "a matrix is too large to be simulated as a circuit"
+        if most > free
+        else "the matrices are too large to be simulated as circuits",
+        where=places,
+        why=f"together they would take {size_text(max(kept, most))}, of which {size_text(free)} are free",
+        fix="use another target, or a part of the model",
+    )
 
 
 def check_qubits(qubits: int) -> None:
