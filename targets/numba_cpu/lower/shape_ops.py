@@ -11,6 +11,7 @@ from accelc.targets.numba_cpu.kernels.text import POINTERS
 from accelc.targets.numba_cpu.lower import dims as dim
 from accelc.targets.numba_cpu.lower.context import LowerContext
 from accelc.targets.numba_cpu.lower.elementwise import emit_map, map_operands
+from accelc.targets.numba_cpu.lower.reshaping import reshape_to_output
 from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.program import Dims, Value, View
 
@@ -38,15 +39,6 @@ def dropout(ctx: LowerContext, op: Op) -> Refusal | None:
             return Refusal("a mask that is not boolean has no kernel")
         emit_fill(ctx, ctx.out(op, 1), True)
     return identity(ctx, op)
-
-
-def reshape_to_output(ctx: LowerContext, op: Op, value: Value) -> None:
-    """Output 0 is ``value`` with other dims, row-major."""
-    if value.dims == op.outputs[0].dims:
-        ctx.same(op, 0, value)
-        return
-    base = value if ctx.only_split(value, op.outputs[0].dims) else ctx.ordered(value, ())
-    ctx.view(op, 0, View(base.id, "reshape"))
 
 
 def _reshape(ctx: LowerContext, op: Op) -> Refusal | None:
@@ -175,4 +167,4 @@ def bit_cast(ctx: LowerContext, op: Op) -> Refusal | None:
     return None
 
 
-__all__ = ["TABLE", "emit_fill", "reshape_to_output"]
+__all__ = ["TABLE", "emit_fill"]
