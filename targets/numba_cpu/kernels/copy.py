@@ -53,6 +53,7 @@ def copy_across(y, x, first, last, n, s, t):
             while a + {lanes} <= n:
 {tile}
                 a += {lanes}
+{narrow}
         while a < n:
             for k in range(width):
                 put(y, (b + k) * t + a, get(x, a * s + b + k))
@@ -105,6 +106,9 @@ class Copy(Family):
         tile = _transpose_tile(lanes) if params["itemsize"] >= 4 else _plain_tile(lanes)
         text = _TEXT.format(
             lanes=lanes,
+            narrow="\n".join(" " * 8 + line for line in _narrow_tile(lanes))
+            if params["itemsize"] >= 4
+            else "",
             tile="\n".join(" " * 16 + line for line in tile),
             read="\n".join(_ROWS.read(_HEAD, "    ")),
             pointer=POINTERS[dtype],
@@ -176,14 +180,34 @@ def _plain_tile(lanes: int) -> list[str]:
 
 
 def _transpose_tile(lanes: int) -> list[str]:
-    """The same in registers: log2(lanes) rounds of interleaving row i with row i + lanes / 2."""
+    """The same in registers."""
+    loads = [f"r0_{i} = vload(x, (a + {i}) * s + b)" for i in range(lanes)]
+    interleaved, rows = _interleave(lanes)
+    return loads + interleaved + [f"vstore(y, (b + {i}) * t + a, {row})" for i, row in enumerate(rows)]
+
+
+def _narrow_tile(lanes: int) -> list[str]:
+    """Dense output rows of fewer elements than a vector: each store but the last is overwritten from its n-th on.
+
+    Channels are shuffled so: [pixels, groups, channels] to [pixels, channels, groups].
+    """
+    lines = [f"if n < {lanes} and t == n and (b + {lanes}) * t + {lanes} <= last * t:"]
+    lines += [f"    r0_{i} = vload(x, least({i}, n - 1) * s + b)" for i in range(lanes)]
+    interleaved, rows = _interleave(lanes)
+    lines += [f"    {line}" for line in interleaved]
+    lines += [f"    vstore(y, (b + {i}) * t, {row})" for i, row in enumerate(rows)]
+    return [*lines, "    a = n"]
+
+
+def _interleave(lanes: int) -> tuple[list[str], list[str]]:
+    """Transpose ``r0_0..`` in log2(lanes) rounds of interleaving row i with row i + lanes / 2; names of the results."""
     low = tuple(lane // 2 + (lane % 2) * lanes for lane in range(lanes))
     high = tuple(lanes // 2 + lane for lane in low)
-    lines = [f"r0_{i} = vload(x, (a + {i}) * s + b)" for i in range(lanes)]
+    lines = []
     rounds = lanes.bit_length() - 1
     for step in range(rounds):
         for i in range(lanes // 2):
             pair = f"r{step}_{i}, r{step}_{i + lanes // 2}"
             lines.append(f"r{step + 1}_{2 * i} = vshuffle({pair}, {low})")
             lines.append(f"r{step + 1}_{2 * i + 1} = vshuffle({pair}, {high})")
-    return lines + [f"vstore(y, (b + {i}) * t + a, r{rounds}_{i})" for i in range(lanes)]
+    return lines, [f"r{rounds}_{i}" for i in range(lanes)]

@@ -48,6 +48,18 @@ def test_copy_transposes_at_other_widths(bits: int) -> None:
     np.testing.assert_array_equal(y, x.transpose(0, 2, 1))
 
 
+@pytest.mark.parametrize("groups", [2, 3, 7, 8, 9])
+def test_copy_of_short_rows_leaves_what_lies_behind(groups: int) -> None:
+    """Channel shuffles: stores are wider than the rows that they write."""
+    for channels in (5, 8, 34, 200):
+        x = normal(11, groups, channels)
+        whole = np.full(11 * channels * groups + 16, 7, np.float32)
+        y = whole[: 11 * channels * groups].reshape(11, channels, groups)
+        run_family(Copy(), {"itemsize": 4}, [x.transpose(0, 2, 1)], [y], threads_simulated=2)
+        np.testing.assert_array_equal(y, x.transpose(0, 2, 1))
+        assert (whole[-16:] == 7).all()
+
+
 def test_copy_keeps_nan_payloads_and_checks_parameters() -> None:
     x = np.array([0x7FA00001, 0x7FC00000], np.uint32).view(np.float32)
     y = np.zeros(2, np.float32)
