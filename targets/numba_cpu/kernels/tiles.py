@@ -62,12 +62,10 @@ def choose_tile(isa: Isa, dtype: str, columns: int | None) -> Tile:
     if registers >= 32:
         return Tile(8, 3, lanes) if columns is None or columns > 2 * lanes else Tile(12, 2, lanes)
     if registers >= 16:
-        # 17 to 24 columns of float32 on AVX2 would leave a quarter of two panels empty.
-        return (
-            Tile(4, 3, lanes)
-            if columns is not None and 2 * lanes < columns <= 3 * lanes
-            else Tile(6, 2, lanes)
-        )
+        # Up to 72 columns of float32 on AVX2, where that leaves less of the last panel empty: 24, 68, 72.
+        empty = [-columns % (nv * lanes) for nv in (2, 3)] if columns is not None else [0, 0]
+        small = columns is not None and columns <= 9 * lanes
+        return Tile(4, 3, lanes) if small and empty[1] < empty[0] else Tile(6, 2, lanes)
     return Tile(4 if registers >= 8 else 2, 1, lanes)
 
 
