@@ -39,7 +39,8 @@ _ALL: tuple[Encoding, ...] = (
 METHODS: dict[str, Encoding] = {method.name: method for method in _ALL}
 _PROMISING = 1.1  # predictions that much above the best so far are tried too: they are off by some percent
 _LEAST_ERROR = 1e-12  # what float64 leaves after thousands of gates
-_LONG_SECONDS = 60.0
+_LONG_SECONDS = 60.0  # a method that takes longer has to promise a tenth
+_LONG_PROMISE = 0.9
 _SHARE = 0.6  # of the time left that one method gets while others wait
 _BYTES_PER_ENTRY = 8 * 6 + 600  # angles and their transforms; a rotation and a CX as Python objects
 
@@ -141,7 +142,8 @@ def _best(job: Job, names: Sequence[str]) -> tuple[BlockEncoding, bool]:
         if prediction.seconds > job.seconds_left:
             late.append(name)
             continue
-        share = 1.0 if place + 1 == len(ranked) else _SHARE
+        others_wait = any(_LONG_SECONDS > later.seconds > 1 for _, later in ranked[place + 1 :])
+        share = _SHARE if others_wait else 1.0
         found = _tried(name, replace(job, deadline=time.monotonic() + share * job.seconds_left))
         if found is None:
             late += [name] if prediction.seconds > 1 else []
@@ -172,7 +174,7 @@ def _order(ranked: list[tuple[str, Prediction]]) -> list[tuple[str, Prediction]]
 def _is_worthwhile(prediction: Prediction, best: BlockEncoding) -> bool:
     """Whether a method may improve on the best so far, by more than a little if it takes long."""
     ratio = prediction.cx * prediction.alpha / (best.cx * best.alpha) if best.cx else math.inf
-    return ratio <= (_PROMISING if prediction.seconds < _LONG_SECONDS else 1 / _PROMISING)
+    return ratio <= (_PROMISING if prediction.seconds < _LONG_SECONDS else _LONG_PROMISE)
 
 
 def _tried(name: str, job: Job) -> BlockEncoding | None:

@@ -28,7 +28,7 @@ class Numeric:
         free = _free_numbers(job)
         if free > _MOST:
             return None
-        return Prediction(max(0.0, 0.51 * (free - qubits)), job.norm, 1e-3 * free + 1.5e-8 * free**3)
+        return Prediction(max(0.0, 0.51 * (free - qubits)), job.norm, 1e-3 * free + 3e-7 * free**3)
 
     def encode(self, job: Job) -> BlockEncoding | None:
         """The encoding within the error; None if it was not reached in time."""
@@ -58,7 +58,8 @@ def _free_numbers(job: Job) -> int:
     """Dimension of the matrices of this shape and rank with as many singular values equal to the norm."""
     rows, columns = job.matrix.shape
     ones = int((job.singular_values > job.norm * (1 - 1e-10)).sum())
-    return rows * columns - (rows - job.rank) * (columns - job.rank) - ones * (ones + 1) // 2
+    free: int = rows * columns - (rows - job.rank) * (columns - job.rank) - ones * (ones + 1) // 2
+    return free
 
 
 def _qubits(job: Job) -> int:

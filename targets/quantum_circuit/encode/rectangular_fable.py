@@ -41,16 +41,23 @@ class RectangularFable:
         kept = 1.0 if job.max_error <= EXACT else max(0.05, 1.0 - 2.5 * job.max_error**0.9)
         return Prediction(kept * job.matrix.size, alpha, 1e-5 * side * (1 if job.max_error <= EXACT else 40))
 
-    def encode(self, job: Job) -> BlockEncoding | None:
+    def encode(self, job: Job) -> BlockEncoding:
         """The encoding with the fewest rotations found within the error."""
         rows, columns = 1 << job.row_bits, 1 << job.column_bits
         largest_entry = float(np.max(np.abs(job.matrix)))
         entries = job.matrix / largest_entry
-        masks, values = interpolated(np.arccos(np.clip(entries, -1.0, 1.0)))
+        ways = [interpolated(np.arccos(np.clip(entries, -1.0, 1.0)))]
         if job.max_error > EXACT:
             found = _cut(entries, rows, columns, job.max_error * (1 - 1e-9))
-            if found is not None and len(found[0]) < len(masks):
-                masks, values = found
+            if found is not None and len(found[0]) < len(ways[0][0]):
+                ways.append(found)
+        alpha = float(np.sqrt(rows * columns)) * largest_entry
+        # Fewer rotations may lie on a longer walk.
+        return min(
+            (self._emit(job, masks, values, alpha) for masks, values in ways), key=lambda made: made.cx
+        )
+
+    def _emit(self, job: Job, masks: np.ndarray, values: np.ndarray, alpha: float) -> BlockEncoding:
         column_qubits = range(job.column_bits)
         row_qubits = range(job.column_bits, job.column_bits + job.row_bits)
         ancilla = job.column_bits + job.row_bits
@@ -58,10 +65,8 @@ class RectangularFable:
             masks, 2 * values, ancilla, (*column_qubits, *row_qubits), is_zero_before=True, is_zero_after=True
         )
         circuit = Circuit(ancilla + 1, (*hadamards(row_qubits), *middle, *hadamards(column_qubits)))
-        alpha = float(np.sqrt(rows * columns)) * largest_entry
-        return BlockEncoding(
-            job.matrix.shape, circuit, tuple(row_qubits), tuple(column_qubits), alpha, self.name
-        )
+        shape = (job.matrix.shape[0], job.matrix.shape[1])
+        return BlockEncoding(shape, circuit, tuple(row_qubits), tuple(column_qubits), alpha, self.name)
 
 
 def _cut(

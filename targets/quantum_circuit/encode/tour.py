@@ -31,10 +31,11 @@ def path_through(
     gray = np.argsort(gray_rank(masks, bits))
     if is_open_start and not is_open_end:
         gray = gray[::-1]
-    if len(masks) == 1 << bits or len(masks) > _MOST or len(masks) < 3:
+    if len(masks) == 1 << bits or len(masks) > _MOST:
         return gray
     table = _distances(masks, is_open_start, is_open_end)
-    orders = [_improved(order, table) for order in (gray, _nearest(table))]
+    starts = [gray, _nearest(table)] + ([gray[::-1]] if is_open_start != is_open_end else [])
+    orders = [_improved(order, table) for order in starts]
     return min(orders, key=lambda order: path_length(order, table))
 
 
