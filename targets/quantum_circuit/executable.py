@@ -226,7 +226,7 @@ def _line(facts: Mapping[str, Any]) -> str:
     bias = "" if facts["bias"] == "none" else f", bias on the {facts['bias']}".replace("on the c", "in the c")
     return (
         f"{facts['segment']}: {rows}x{columns} {facts['method']}, {facts['qubits']} qubits, {facts['cx']} CX, "
-        f"depth {facts['depth']}, alpha {facts['alpha_ratio']:.3g} of the norm{error}{bias}, "
+        f"depth {facts['depth']}, {_round(facts['t'])} T, alpha {facts['alpha_ratio']:.3g} of the norm{error}{bias}, "
         f"success {facts['success_probability']:.2g}, entanglement {facts['entanglement_bits']:.2f} bits, "
         f"{_round(shots)} shots for 1%"
     )

@@ -15,6 +15,7 @@ from accelc.errors import LimitError
 from accelc.free_memory import free_memory_bytes
 from accelc.quantities import size_text
 from accelc.targets.quantum_circuit.encode.base import BlockEncoding, bits
+from accelc.targets.quantum_circuit.resources import resources
 
 CONFIDENCE = 1.959964
 """Standard deviations on either side that hold 95% of a normal distribution."""
@@ -127,10 +128,7 @@ class Product:
         return {
             "shape": list(encoding.shape),
             "method": encoding.method,
-            "qubits": circuit.qubits,
-            "cx": encoding.cx,
-            "depth": circuit.depth(),
-            "gates": len(circuit.gates),
+            **resources(circuit).to_json(),
             "alpha": encoding.alpha,
             "alpha_ratio": encoding.alpha / norm,
             "error": self.error,
