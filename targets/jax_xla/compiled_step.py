@@ -17,6 +17,7 @@ from accelc.errors import UnsupportedError
 from accelc.targets.jax_xla.export import Form, stored_program
 from accelc.targets.jax_xla.hoist import Split, split
 from accelc.targets.jax_xla.program import Constants, JitStep, Program
+from accelc.targets.jax_xla.reorder import reordered
 from accelc.targets.jax_xla.table import LoweringTable
 from accelc.targets.jax_xla.trace import Tracer, as_array
 
@@ -205,9 +206,11 @@ class CompiledStep:
         self, inputs: Sequence[jax.ShapeDtypeStruct], statics: Mapping[ir.Value, np.ndarray]
     ) -> tuple[Split, Mapping[ir.Value, np.ndarray]]:
         """The function made from the nodes, its work on weights apart, and the values known while tracing."""
-        function = self.function(statics)
-        traced = jax.jit(function).trace(*self.specs(inputs))
-        return split(traced.jaxpr, len(self.step.weights), self.step.weights), function.known
+        function, weights = self.function(statics), self.step.weights
+        jaxpr = jax.jit(function).trace(*self.specs(inputs)).jaxpr
+        if self.settings.platform == "cpu" and all(isinstance(n, int) for x in inputs for n in x.shape):
+            jaxpr = reordered(jaxpr, len(weights))
+        return split(jaxpr, len(weights), weights), function.known
 
     def _traced(
         self, inputs: Sequence[jax.ShapeDtypeStruct], statics: Mapping[ir.Value, np.ndarray]
