@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from accelc.errors import UsageError
+from accelc.errors import ArtifactError, UsageError
 from accelc.ir.cost import inlined, node_cost
 from accelc.ir.editor import origin_of
 from accelc.ir.pass_base import node_name
@@ -94,6 +94,23 @@ def interface(model: ir.Model) -> dict[str, list[str]]:
 def free_symbols(model: ir.Model) -> dict[str, int]:
     """Symbolic dims of the inputs, each at size 1."""
     return {dim: 1 for value in model.graph.inputs for dim in dims_of(value) or () if isinstance(dim, str)}
+
+
+def artifact_circuits(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each circuit of a quantum artifact takes, as its manifest says; empty for other targets.
+
+    Raises:
+        ArtifactError: The manifest is damaged there.
+    """
+    try:
+        return [
+            {"segment": str(entry["segment"]), "qasm": str(entry["qasm"]), **dict(entry["facts"])}
+            for entry in manifest["payload"].get("circuits", [])
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(
+            "the artifact is damaged", where="circuits of the manifest", why=str(error)
+        ) from error
 
 
 def artifact_memory(folder: Path, sizes: Mapping[str, int]) -> MemoryMap:

@@ -58,6 +58,8 @@ def inspect_source(
         for r in facts["ops"]
     ]
     print("\n" + table(("op", "count", "FLOPs", "share"), lines, right=(1, 2, 3)))
+    if "circuits" in facts:
+        print("\n" + _circuits_text(facts["circuits"]))
     if facts["largest_weights"]:
         found = facts["largest_weights"]
         sizes = [
@@ -79,6 +81,28 @@ def _nodes_text(nodes: list[dict[str, Any]]) -> str:
         for n in nodes
     ]
     return table(("node", "op", "result", *(("stands for",) if made else ())), lines)
+
+
+def _circuits_text(circuits: list[dict[str, Any]]) -> str:
+    """A line per circuit; numbers that the manifest lacks stay empty."""
+    columns = {
+        "qubits": "qubits",
+        "CX": "cx",
+        "1-qubit": "one_qubit",
+        "depth": "depth",
+        "T": "t",
+        "at error": "epsilon",
+        "alpha / norm": "alpha_ratio",
+        "shots for 1%": "shots_for_1_percent",
+    }
+    lines = []
+    for found in circuits:
+        numbers = [found.get(key, "") for key in columns.values()]
+        shape = "x".join(map(str, found.get("shape", [])))
+        shown = [f"{number:.3g}" if isinstance(number, float) else str(number) for number in numbers]
+        lines.append((found["qasm"], found["segment"], shape, found.get("method", ""), *shown))
+    header = ("circuit", "of", "matrix", "encoding", *columns)
+    return table(header, lines, right=range(4, len(header)))
 
 
 def _draw(plan: MemoryMap, picture: Path, title: str) -> None:
@@ -120,6 +144,8 @@ def _facts(source: Path, dims: dict[str, int], weights: int, links: Path | None)
         facts |= {"kind": "artifact", "target": manifest["target"], "verification": manifest["verification"]}
         facts |= {"compiled_for": manifest["payload"].get("cpu", ""), "passes": manifest["passes"]}
         facts |= {"memory": manifest["facts"]["memory"], "parameters": manifest["facts"]["parameters"]}
+        if circuits := inspection.artifact_circuits(manifest):
+            facts["circuits"] = circuits
         facts |= {"files": {name: entry["size"] for name, entry in manifest["files"].items()}}
     else:
         from accelc.driver import import_model

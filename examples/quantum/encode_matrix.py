@@ -24,6 +24,7 @@ from typing import NoReturn
 import numpy as np
 
 from accelc.errors import EXIT_INTERRUPTED, EXIT_LIMIT, AccelcError, UsageError
+from accelc.targets.quantum_circuit.emit_qasm import qasm3
 from accelc.targets.quantum_circuit.encode.base import BlockEncoding
 from accelc.targets.quantum_circuit.encode.choose import METHODS, check_memory, encode, measured_error
 
@@ -91,7 +92,7 @@ def write_qasm(encoding: BlockEncoding, path: Path) -> None:
     Raises:
         UsageError: The file cannot be written.
     """
-    head, rest = encoding.circuit.qasm3().split("\n", 1)
+    head, rest = qasm3(encoding.circuit).split("\n", 1)
     notes = (
         f"// block encoding of a matrix {encoding.shape[0]} x {encoding.shape[1]}: alpha * <row|U|column>",
         f"// alpha {encoding.alpha!r}",

@@ -118,12 +118,6 @@ class Circuit:
                 layer[qubit] = at
         return max(layer, default=0)
 
-    def qasm3(self) -> str:
-        """The circuit as OpenQASM 3 text."""
-        from accelc.targets.quantum_circuit.emit_qasm import qasm3
-
-        return qasm3(self)
-
     def to_qiskit(self) -> QuantumCircuit:
         """The same circuit in Qiskit.
 

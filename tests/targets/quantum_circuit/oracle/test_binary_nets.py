@@ -10,7 +10,6 @@ import pytest
 
 from accelc.errors import LimitError, NumericsError, UnsupportedError, UsageError
 from accelc.frontend import load_model
-from accelc.targets.quantum_circuit.circuit import Circuit
 from accelc.targets.quantum_circuit.oracle.properties import parse_property
 from accelc.targets.quantum_circuit.oracle.search import ModelOracle, build_oracle, check_oracle, search
 from accelc.targets.quantum_circuit.oracle.synthesize import Oracle
@@ -118,4 +117,3 @@ def test_limits_and_wrong_uses() -> None:
     for text in ("output=1", "near", "within x of 01"):
         with pytest.raises(UsageError):
             parse_property(text)
-    assert Circuit(1, ()).qasm3().startswith("OPENQASM 3.0;")
