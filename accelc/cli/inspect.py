@@ -34,13 +34,21 @@ def inspect_source(
             "--memory", metavar="FILE.svg", help="Draw an artifact's memory plan for sizes of --dim."
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", metavar="NAME", help="Route an artifact's circuits onto line-5, h-7, nairobi ..."
+        ),
+    ] = None,
     dim: opt.Dims = None,
     allow_links: opt.AllowLinks = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Show what is in a model: inputs, ops, weights, memory."""
+    """Show what is in a model: inputs, ops, weights, memory, circuits."""
     dims = opt.parse_dims(dim)
     facts = _facts(source, dims, weights, allow_links)
+    if device is not None:
+        facts["routed"] = _routed(facts, source, device)
     if memory is not None:
         from accelc.inspection import artifact_memory
 
@@ -60,6 +68,8 @@ def inspect_source(
     print("\n" + table(("op", "count", "FLOPs", "share"), lines, right=(1, 2, 3)))
     if "circuits" in facts:
         print("\n" + _circuits_text(facts["circuits"]))
+    if device is not None:
+        print("\n" + _routed_text(facts["routed"], device))
     if facts["largest_weights"]:
         found = facts["largest_weights"]
         sizes = [
@@ -103,6 +113,42 @@ def _circuits_text(circuits: list[dict[str, Any]]) -> str:
         lines.append((found["qasm"], found["segment"], shape, found.get("method", ""), *shown))
     header = ("circuit", "of", "matrix", "encoding", *columns)
     return table(header, lines, right=range(4, len(header)))
+
+
+def _routed(facts: dict[str, Any], folder: Path, name: str) -> list[dict[str, Any]]:
+    """What each circuit becomes on a device; only its name where it needs more qubits than there are.
+
+    Raises:
+        UsageError: There are no circuits, or there is no such device.
+    """
+    from accelc.targets.quantum_circuit.devices import device, route
+    from accelc.targets.quantum_circuit.emit_qasm import parse_qasm3
+
+    if "circuits" not in facts:
+        raise UsageError("there are no circuits to route", fix="inspect an artifact of target quantum")
+    onto = device(name)
+    found: list[dict[str, Any]] = []
+    for entry in facts["circuits"]:
+        file = entry["qasm"]
+        if file not in facts["files"]:
+            raise UsageError(f"the artifact has no file {file}")
+        circuit = parse_qasm3((folder / file).read_text(encoding="ascii", errors="replace"))
+        found.append({"qasm": file, "device": name, "fits": circuit.qubits <= onto.qubits})
+        if found[-1]["fits"]:
+            routed = route(circuit, onto)
+            found[-1] |= {"two_qubit": routed.two_qubit, "one_qubit": routed.one_qubit}
+            found[-1] |= {"depth": routed.depth, "faultless": routed.faultless}
+    return found
+
+
+def _routed_text(circuits: list[dict[str, Any]], device: str) -> str:
+    lines = [
+        (c["qasm"], c["two_qubit"], c["one_qubit"], c["depth"], f"{c['faultless']:.2g}")
+        if c["fits"]
+        else (c["qasm"], "needs more qubits", "", "", "")
+        for c in circuits
+    ]
+    return table((f"on {device}", "2-qubit", "1-qubit", "depth", "no fault"), lines, right=(1, 2, 3, 4))
 
 
 def _draw(plan: MemoryMap, picture: Path, title: str) -> None:

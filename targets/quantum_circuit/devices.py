@@ -26,6 +26,7 @@ CX_SECONDS, ONE_QUBIT_SECONDS, READOUT_SECONDS = 350e-9, 36e-9, 5e-6
 T1_SECONDS, T2_SECONDS = 100e-6, 80e-6
 
 _MOST_QUBITS = 500
+_NO_GATES = ("measure", "barrier", "delay")
 _INSTALL = "pip install 'accelc[quantum]'"
 _INSTALL_SNAPSHOTS = "pip install 'accelc[quantum-snapshots]'"
 _ATTACHED = ((0, 1), (1, 2), (1, 3), (3, 5), (4, 5), (5, 6))  # two T joined at 3: an H
@@ -93,12 +94,14 @@ class Routed:
         two_qubit: Gates on two qubits.
         one_qubit: Gates on one, those that only change a frame (rz) included.
         depth: Layers of gates.
+        faultless: Probability that none of the gates fails, by the device's error rates; readout not counted.
     """
 
     circuit: QuantumCircuit
     two_qubit: int
     one_qubit: int
     depth: int
+    faultless: float
 
 
 def device(name: str) -> Device:
@@ -146,10 +149,16 @@ def route(circuit: Circuit, onto: Device, *, seed: int = 0, level: int = 3) -> R
     from qiskit import transpile
 
     made = transpile(circuit.to_qiskit(), onto.backend, optimization_level=level, seed_transpiler=seed)
-    gates = [i for i in made.data if i.operation.name not in ("measure", "barrier", "delay")]
+    gates = [i for i in made.data if i.operation.name not in _NO_GATES]
     two = sum(len(i.qubits) == 2 for i in gates)
-    depth = made.depth(lambda i: i.operation.name not in ("measure", "barrier", "delay"))
-    return Routed(made, two, len(gates) - two, int(depth))
+    depth = made.depth(lambda i: i.operation.name not in _NO_GATES)
+    faultless = 1.0
+    for gate in gates:
+        rate = onto.backend.target[gate.operation.name].get(
+            tuple(made.find_bit(q).index for q in gate.qubits)
+        )
+        faultless *= 1.0 - (rate.error if rate is not None and rate.error is not None else 0.0)
+    return Routed(made, two, len(gates) - two, int(depth), faultless)
 
 
 def _in_range(name: str, qubits: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from accelc.cli.main import main
-from accelc.errors import EXIT_OK, ArtifactError
+from accelc.errors import EXIT_OK, EXIT_USAGE, ArtifactError
 from accelc.inspection import artifact_circuits
 
 NET = """g (float[N,2] x) => (float[N,2] y) < float[2,2] w = {3, 1, -1, 2}, float[2,2] v = {1, 2, 2, -1} > {
@@ -42,6 +42,15 @@ def test_files_and_resources_of_the_circuits(tmp_path: Path, capsys: pytest.Capt
             "alpha_ratio",
             "shots_for_1_percent",
         } <= set(found)
+    assert main(["inspect", str(folder), "--device", "line-2"]) == EXIT_OK
+    text = capsys.readouterr().out
+    assert "on line-2" in text
+    assert "no fault" in text
+    assert main(["inspect", str(folder), "--device", "line-1"]) == EXIT_OK
+    assert "needs more qubits" in capsys.readouterr().out
+    assert main(["inspect", str(folder), "--device", "nowhere-5"]) == EXIT_USAGE
+    assert main(["inspect", str(model), "--device", "line-2"]) == EXIT_USAGE
+    capsys.readouterr()
     assert main(["inspect", str(folder)]) == EXIT_OK
     header = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("circuit "))
     assert header.split("  ")[-1].strip() == "shots for 1%"

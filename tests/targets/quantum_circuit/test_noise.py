@@ -88,6 +88,8 @@ def test_routing_is_on_coupled_qubits_and_the_same_for_a_seed() -> None:
     used = [[routed.circuit.find_bit(q).index for q in i.qubits] for i in routed.circuit.data]
     assert {frozenset(pair) for pair in used if len(pair) == 2} <= coupled
     assert routed.two_qubit >= 3
+    best = (1 - devices.CX_ERROR) ** routed.two_qubit
+    assert best * (1 - devices.ONE_QUBIT_ERROR) ** routed.one_qubit <= routed.faultless <= best
     assert devices.route(GHZ, onto, seed=7).circuit == routed.circuit
     with pytest.raises(UsageError, match="does not fit device line-3"):
         devices.route(GHZ, devices.device("line-3"))
