@@ -16,6 +16,7 @@ from accelc.quantities import size_text
 from accelc.targets.quantum_circuit.circuit import Circuit, Gate
 from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Encoding, Job, Prediction, bits
 from accelc.targets.quantum_circuit.encode.cache import EncodingCache
+from accelc.targets.quantum_circuit.encode.diagonals import XorDiagonals
 from accelc.targets.quantum_circuit.encode.fable import Fable
 from accelc.targets.quantum_circuit.encode.low_rank import LowRank
 from accelc.targets.quantum_circuit.encode.multiplexor import FrobeniusMultiplexor
@@ -30,6 +31,7 @@ _ALL: tuple[Encoding, ...] = (
     Numeric(),
     SingularValues(),
     LowRank(),
+    XorDiagonals(),
     SparseInHadamardBasis(),
     FrobeniusMultiplexor(),
     RectangularFable(),

@@ -7,9 +7,10 @@ import pytest
 
 pytest.importorskip("scipy", reason="needs the extra 'quantum'")
 
+from accelc.errors import UnsupportedError
 from accelc.targets.quantum_circuit.encode.choose import METHODS, encode
 
-EXACT = sorted(set(METHODS) - {"sparse"})
+EXACT = sorted(set(METHODS) - {"sparse", "diagonals"})
 SHAPES = [(1, 2), (2, 1), (1, 5), (3, 1), (2, 2), (3, 3), (4, 8), (7, 4), (6, 5)]
 
 
@@ -38,7 +39,7 @@ def test_exact(method: str, shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(found.alpha * unitary[np.ix_(rows, columns)], matrix, atol=1e-7)
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"diagonals"}))
 @pytest.mark.parametrize("shape", [(4, 4), (5, 12)], ids=str)
 def test_within_an_error(method: str, shape: tuple[int, int]) -> None:
     needs(method)
@@ -123,3 +124,40 @@ def test_qiskit_reads_the_same_block() -> None:
         rows = [sum(1 << q for b, q in enumerate(found.row_qubits) if i >> b & 1) for i in range(3)]
         columns = [sum(1 << q for b, q in enumerate(found.column_qubits) if j >> b & 1) for j in range(5)]
         np.testing.assert_allclose(found.alpha * unitary[np.ix_(rows, columns)], matrix, atol=1e-7)
+
+
+def tridiagonal(size: int, seed: int = 9) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return sum(np.diag(rng.normal(size=size - abs(k)), k) for k in (-1, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "most"),
+    [
+        (np.diag([1.0, -2.0, 3.0, 0.5, 0.0]), 7),
+        (np.eye(3, 7), 4),
+        (np.diag(np.arange(1.0, 9))[:, np.arange(8) ^ 5], 7),
+        (2 * np.eye(32) - np.eye(32, k=1) - np.eye(32, k=-1), 200),
+        (tridiagonal(32), 260),
+    ],
+    ids=["diagonal", "rectangular", "permuted", "Laplacian", "tridiagonal"],
+)
+def test_few_diagonals(matrix: np.ndarray, most: int) -> None:
+    found = encode(matrix, methods=["diagonals"], cache_dir=False)
+    assert found.error(matrix) < 1e-12
+    assert found.cx <= most
+
+
+def test_a_diagonal_is_chosen_at_its_norm() -> None:
+    found = encode(np.diag([1.0, -2.0, 3.0, 0.5]), cache_dir=False)
+    assert (found.method, found.alpha) == ("diagonals", pytest.approx(3.0))
+    assert found.cx <= 3
+    with pytest.raises(UnsupportedError, match="no encoding reached"):
+        encode(gaussian((8, 8)), methods=["diagonals"], cache_dir=False)
+
+
+def test_diagonals_within_the_error_are_left_out() -> None:
+    matrix = np.diag([1.0, 2.0, 3.0, 4.0]) + 0.001
+    found = encode(matrix, methods=["diagonals"], max_error=0.01, cache_dir=False)
+    assert 0 < found.error(matrix) < 0.01
+    assert found.cx <= 3
