@@ -132,12 +132,12 @@ def _load(model: Path, dims: dict[str, int], links: Path | None) -> tuple[ir.Mod
     return fixed, given if leads else None
 
 
-def _cost(cost: dict[str, int] | None) -> str:
+def _cost(cost: dict[str, int | float] | None) -> str:
     if cost is None:
         return ""
     return (
-        f"{cost['qubits']} qubits, {cost['toffoli']} Toffoli ({cost['t']} T at 7 each, {cost['t_measured']} at 4 "
-        f"with measurement), {cost['cx']} CX, depth {cost['depth']}"
+        f"{cost['qubits']} qubits, {cost['toffoli']} Toffoli, {cost['t']} T ({cost['t_measured']} with measurement), "
+        f"{cost['cx']} CX with those of the Toffoli gates, depth {cost['depth']}"
     )
 
 

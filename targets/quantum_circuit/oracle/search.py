@@ -17,7 +17,8 @@ from accelc.targets.quantum_circuit.oracle.lower import InputBits, input_bits, i
 from accelc.targets.quantum_circuit.oracle.network import Linear, Network
 from accelc.targets.quantum_circuit.oracle.properties import Property
 from accelc.targets.quantum_circuit.oracle.simulate import MAX_INPUTS
-from accelc.targets.quantum_circuit.oracle.synthesize import Oracle, resources, synthesize
+from accelc.targets.quantum_circuit.oracle.synthesize import Oracle, synthesize
+from accelc.targets.quantum_circuit.resources import resources
 
 Runner = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 """Outputs of a model for its inputs by name."""
@@ -178,7 +179,7 @@ class Search:
             "success_probability": None if plan is None else self.success_probability(),
             "random_guess": float(self.marked.mean()),
             "oracle": None if self.oracle is None else self.oracle.resources(),
-            "search": None if circuit is None else resources(circuit),
+            "search": None if circuit is None else resources(circuit).to_json(),
         }
 
     def success_probability(self) -> float:

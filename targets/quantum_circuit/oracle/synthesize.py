@@ -13,6 +13,7 @@ from accelc.targets.quantum_circuit.circuit import Circuit, Gate, inverse, witho
 from accelc.targets.quantum_circuit.oracle.arithmetic import node_gates
 from accelc.targets.quantum_circuit.oracle.network import Choice, Network, Parity, Threshold
 from accelc.targets.quantum_circuit.oracle.simulate import all_inputs, run, unpack
+from accelc.targets.quantum_circuit.resources import resources
 
 
 @dataclass(frozen=True)
@@ -55,29 +56,9 @@ class Oracle:
         flips = tuple(Gate("x", (qubit,)) for qubit in self.outputs)
         return Oracle(self.qubits, self.inputs, self.outputs, (*self.forward, *flips))
 
-    def resources(self) -> dict[str, int]:
-        """Qubits, gates and depth of the whole circuit."""
-        return resources(self.circuit)
-
-
-def resources(circuit: Circuit) -> dict[str, int]:
-    """What a Clifford+Toffoli circuit needs.
-
-    ``t`` counts 7 T gates per Toffoli (Amy et al., 1206.0758), ``t_measured`` 4 (Jones, 1212.5069: one ancilla
-    and one measurement per Toffoli).
-    """
-    counts = circuit.counts()
-    toffoli = counts.get("ccx", 0)
-    return {
-        "qubits": circuit.qubits,
-        "toffoli": toffoli,
-        "cx": counts.get("cx", 0),
-        "x": counts.get("x", 0),
-        "t": 7 * toffoli,
-        "t_measured": 4 * toffoli,
-        "depth": circuit.depth(),
-        "toffoli_depth": circuit.depth("ccx"),
-    }
+    def resources(self) -> dict[str, int | float]:
+        """What the whole circuit needs, and in how many layers its Toffoli gates act."""
+        return {**resources(self.circuit).to_json(), "toffoli_depth": self.circuit.depth("ccx")}
 
 
 def synthesize(network: Network, wanted: Sequence[int], *, few_qubits: bool = False) -> Oracle:
