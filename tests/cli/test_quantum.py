@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from accelc.cli.main import main
 from accelc.errors import EXIT_OK, EXIT_USAGE, ArtifactError
 from accelc.inspection import artifact_circuits
+from accelc.targets.quantum_circuit.emit_qasm import parse_qasm3
 
 NET = """g (float[N,2] x) => (float[N,2] y) < float[2,2] w = {3, 1, -1, 2}, float[2,2] v = {1, 2, 2, -1} > {
     a = MatMul(x, w)
@@ -26,6 +29,7 @@ def test_files_and_resources_of_the_circuits(tmp_path: Path, capsys: pytest.Capt
     for number in range(2):
         for ending in ("qasm", "quil", "qpy", "svg"):
             assert (folder / f"circuit{number}.{ending}").stat().st_size > 0
+        check_read_back(folder, f"circuit{number}")
     capsys.readouterr()
     assert main(["inspect", str(folder), "--json"]) == EXIT_OK
     circuits = json.loads(capsys.readouterr().out)["circuits"]
@@ -54,6 +58,25 @@ def test_files_and_resources_of_the_circuits(tmp_path: Path, capsys: pytest.Capt
     assert main(["inspect", str(folder)]) == EXIT_OK
     header = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("circuit "))
     assert header.split("  ")[-1].strip() == "shots for 1%"
+
+
+def check_read_back(folder: Path, name: str) -> None:
+    """The files as the readers of others see them, up to a global phase."""
+    pytest.importorskip("qiskit_qasm3_import", reason="needs accelc[quantum]")
+    from qiskit import qasm3
+    from qiskit.quantum_info import Operator
+
+    own = parse_qasm3((folder / f"{name}.qasm").read_text()).unitary()
+    found = [Operator(qasm3.loads((folder / f"{name}.qasm").read_text())).data]
+    if importlib.util.find_spec("pyquil") is not None:
+        from pyquil import Program
+        from pyquil.simulation.tools import program_unitary
+
+        program = Program((folder / f"{name}.quil").read_text())
+        found.append(program_unitary(program, n_qubits=len(own).bit_length() - 1))
+    for unitary in found:
+        phase = np.vdot(unitary, own)
+        np.testing.assert_allclose(unitary * (phase / abs(phase)), own, atol=1e-9)
 
 
 @pytest.mark.parametrize("circuits", [[{}], [3], 5, [{"segment": "", "qasm": "", "facts": 1}]])
