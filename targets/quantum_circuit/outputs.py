@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from accelc.errors import UsageError
+from accelc.errors import UnsupportedError, UsageError
 from accelc.targets.quantum_circuit.circuit import Circuit
 from accelc.targets.quantum_circuit.draw import svg
 from accelc.targets.quantum_circuit.emit_qasm import qasm3
@@ -30,6 +30,7 @@ def check_place(place: Path) -> bool:
 
     Raises:
         UsageError: It is a file whose ending names no format.
+        UnsupportedError: It is a QPY file, and Qiskit is not installed.
     """
     if place.is_dir() or not place.suffix:
         return True
@@ -37,6 +38,10 @@ def check_place(place: Path) -> bool:
         raise UsageError(
             f"cannot tell the format of {place}",
             fix=f"name a file with one of the endings {', '.join(WRITERS)}, or a folder for all of them",
+        )
+    if place.suffix.lower() == ".qpy" and not _has_qiskit():
+        raise UnsupportedError(
+            f"cannot write {place}", why="QPY needs Qiskit", fix="pip install 'accelc[quantum]'"
         )
     return False
 
@@ -76,8 +81,7 @@ def write_outputs(circuit: Circuit, folder: Path, name: str) -> dict[str, Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}", why=error.strerror or str(error)) from error
-    has_qiskit = importlib.util.find_spec("qiskit") is not None
-    wanted = [ending for ending in WRITERS if ending != ".qpy" or has_qiskit]
+    wanted = [ending for ending in WRITERS if ending != ".qpy" or _has_qiskit()]
     return {ending[1:]: write_output(circuit, folder / f"{name}{ending}") for ending in wanted}
 
 
@@ -92,3 +96,7 @@ def write(circuit: Circuit, place: Path, name: str) -> list[Path]:
         if check_place(place)
         else [write_output(circuit, place)]
     )
+
+
+def _has_qiskit() -> bool:
+    return importlib.util.find_spec("qiskit") is not None
