@@ -12,7 +12,7 @@ from accelc.errors import UsageError
 from accelc.targets.quantum_circuit.circuit import Circuit
 from accelc.targets.quantum_circuit.synthesis.cache import CircuitCache
 from accelc.targets.quantum_circuit.synthesis.levenberg import fit
-from accelc.targets.quantum_circuit.synthesis.search import effort_for, upward
+from accelc.targets.quantum_circuit.synthesis.search import effort_for, fewest
 from accelc.targets.quantum_circuit.synthesis.template import round_robin
 
 _NORM_SLACK = 1e-9
@@ -64,14 +64,15 @@ def block(
     rng = np.random.default_rng(seed)
     deadline = time.monotonic() + time_limit_s
     if cx is None:
-        found = upward(wanted, qubits, max_error, deadline, rng)
+        found = fewest(wanted, qubits, max_error, deadline, rng)
     else:
         template = round_robin(qubits, cx)
         found = fit(template, wanted, effort_for(template.size, max_error, deadline, draws=16), rng)
     if found is None or found.error > max_error:
         return None
     circuit = found.circuit()
-    store.put(wanted, settings, circuit, math.inf)
+    is_cut_short = time.monotonic() > deadline
+    store.put(wanted, settings, circuit, time_limit_s if is_cut_short else math.inf)
     return circuit
 
 

@@ -16,11 +16,11 @@ from accelc.targets.quantum_circuit.synthesis.template import Template
 
 _FIRST_DAMPING = 1e-2
 _LEAST_DAMPING, _MOST_DAMPING = 1e-15, 1e9
-# A start is replaced when this many steps did not bring its error down by this factor.
-_PATIENCE = 50
-_PROGRESS = 0.9
 # Errors below which vectors that the target does not shorten are held to their length.
-_TIGHT = 1e-4
+TIGHT = 1e-4
+# The normal equations of large templates are formed and solved in float32 above this error: half the time, and
+# the steps far from the solution are not less good. The residuals stay in float64.
+_COARSE, _COARSE_SIZE = 1e-2, 256
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,17 @@ class Effort:
         deadline: On the clock of ``time.monotonic``.
         draws: Random starts in all, at least.
         starts: How many of them are stepped together.
-        patience: Steps without progress after which a start is given up.
+        patience: A start is given up when this many steps did not bring its error down to ``progress`` times what
+            it was.
+        progress: See ``patience``.
     """
 
     max_error: float
     deadline: float
     draws: int = 8
     starts: int = 1
-    patience: int = _PATIENCE
+    patience: int = 50
+    progress: float = 0.9
 
 
 def fit(
@@ -81,7 +84,7 @@ def fit(
     """
     starts = 1 if warm is not None else effort.starts
     angles = warm[None].copy() if warm is not None else _drawn(rng, starts, template)
-    search = _Search(template, target, angles, tight=effort.max_error < _TIGHT)
+    search = _Search(template, target, angles, tight=effort.max_error < TIGHT)
     draws = starts
     best = Fitted(template, search.angles[0], float(search.errors()[0]))
     mark, age = search.errors(), np.zeros(starts, np.int64)
@@ -92,7 +95,7 @@ def fit(
             best = Fitted(template, search.angles[at].copy(), float(errors[at]))
         if best.error <= effort.max_error or time.monotonic() > effort.deadline:
             return best
-        moved = errors < _PROGRESS * mark
+        moved = errors < effort.progress * mark
         mark, age = np.where(moved, errors, mark), np.where(moved, 0, age + 1)
         stuck = (age > effort.patience) | (search.damping > _MOST_DAMPING)
         if stuck.any():
@@ -134,8 +137,10 @@ class _Search:
     def _linearise(self, block: np.ndarray) -> None:
         jacobian, residuals = self.products.linear(block)
         self.gradient = (jacobian @ residuals[:, :, None])[:, :, 0]
+        is_coarse = jacobian.shape[1] >= _COARSE_SIZE and self.errors().min() > _COARSE
+        rough = jacobian.astype(np.float32) if is_coarse else jacobian
         # One start at a time: then BLAS takes the product for a symmetric one, at half the work.
-        self.normal = np.stack([one @ one.T for one in jacobian])
+        self.normal = np.stack([one @ one.T for one in rough])
         self.size = np.trace(self.normal, axis1=1, axis2=2) / self.normal.shape[1]
 
     def errors(self) -> np.ndarray:
@@ -145,8 +150,7 @@ class _Search:
 
     def step(self) -> None:
         """One trial step of each start; those that lower the loss are taken."""
-        systems = zip(self.normal, self.gradient, self.damping * self.size, strict=True)
-        moves = np.stack([_solve(*system) for system in systems])
+        moves = _solve(self.normal, self.gradient, self.damping * self.size)
         trial = self.angles + moves
         block = self.products.forward(trial)
         loss, squares = self.products.squares(block)
@@ -169,11 +173,17 @@ class _Search:
         self._linearise(block)
 
 
-def _solve(normal: np.ndarray, gradient: np.ndarray, damping: float) -> np.ndarray:
-    """The damped step; no step where rounding made the system indefinite, and the damping then grows."""
-    from scipy.linalg.lapack import dposv
+def _solve(normal: np.ndarray, gradient: np.ndarray, damping: np.ndarray) -> np.ndarray:
+    """The damped steps; none where rounding made a system singular: the damping then grows.
 
+    By NumPy alone: SciPy brings a second pool of BLAS threads, and two that wait for each other on few cores
+    made a step 10 to 100 times as long.
+    """
     damped = normal.copy()
-    damped[np.diag_indices_from(damped)] += damping
-    _, move, info = dposv(damped.T, -gradient, lower=1, overwrite_a=1)
-    return np.asarray(move) if info == 0 else np.zeros_like(gradient)
+    diagonal = np.arange(normal.shape[1])
+    damped[:, diagonal, diagonal] += damping[:, None].astype(normal.dtype)
+    try:
+        moves = np.linalg.solve(damped, -gradient[:, :, None].astype(normal.dtype))[:, :, 0]
+        return moves.astype(np.float64)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(gradient)

@@ -55,6 +55,15 @@ def test_a_block_shorter_than_the_norm_needs_fewer_conditions() -> None:
     assert circuit.counts()["cx"] <= 15
 
 
+@pytest.mark.parametrize(("error", "cx"), [(0.05, 14), (0.3, 8), (0.999, 1)])
+def test_an_allowed_error_saves_gates(error: float, cx: int) -> None:
+    wanted = unit(4, 8, 3)
+    circuit = block(wanted, 4, max_error=error, cache=False)
+    assert circuit is not None
+    assert np.linalg.norm(circuit.unitary()[:4, :8] - wanted) <= error * np.linalg.norm(wanted)
+    assert circuit.counts().get("cx", 0) <= cx
+
+
 def test_same_seed_same_circuit(tmp_path: Path) -> None:
     wanted = unit(4, 8, 5)
     first = block(wanted, 4, cache=tmp_path / "a")
