@@ -27,6 +27,8 @@ def read_block(
     Raises:
         ArithmeticError: They are not real.
     """
+    if shape[0] < shape[1]:  # fewer states: the block is real, so that of the inverse is its transpose
+        return read_block(circuit.inverse(), column_qubits, row_qubits, (shape[1], shape[0])).T
     rows, columns = _places(row_qubits, shape[0]), _places(column_qubits, shape[1])
     out = np.empty(shape)
     width = max(1, _CHUNK_BYTES // (16 << circuit.qubits))
