@@ -158,6 +158,10 @@ class Executable(ABC):
         results = self.run(None, feeds)
         return results[0] if len(results) == 1 else tuple(results)
 
+    def call_facts(self) -> dict[str, Any]:
+        """What there is to tell of the last call; ``notes`` are lines for people. Empty if nothing is."""
+        return {}
+
     @property
     @abstractmethod
     def memory_plan(self) -> MemorySummary:

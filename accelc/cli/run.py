@@ -51,12 +51,15 @@ def run_model(
                 "random_inputs": random,
                 "ms": ms,
                 "written": str(output) if output else None,
+                **({"call": told} if (told := exe.call_facts()) else {}),
             }
         )
         return
     lines = [("in " + n, *_row(a), "random" if n in random else "") for n, a in feeds.items()]
     lines += [("out " + n, *_row(a), "") for n, a in named.items()]
     print(table(("value", "dtype", "shape", "min", "mean", "max", "nan", ""), lines, right=(3, 4, 5, 6)))
+    if notes := exe.call_facts().get("notes"):
+        print("\n" + "\n".join(notes))
     print(
         f"\nthe first run took {time_text(ms)}"
         + (f"; inputs.npz and outputs.npz are in {output}" if output else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,9 @@ class QuantumExecutable(Executable):
         self.settings = settings
         self.inputs = tuple(_spec(value) for value in model_inputs(model))
         self.outputs = tuple(_spec(value) for value in model.graph.outputs)
+        self._optional = frozenset(
+            str(value.name) for value in model_inputs(model) if isinstance(value.type, ir.OptionalType)
+        )
         self.readings: tuple[SegmentReading, ...] = ()
         self.fallbacks = tuple(
             f"{describe(step.node)}: {step.reason}"
@@ -132,12 +135,21 @@ class QuantumExecutable(Executable):
         seed: int | None = None,
         times: dict[int, float] | None = None,
     ) -> list[np.ndarray]:
-        given = checked_feeds(self.inputs, feeds)
+        given = checked_feeds(self.inputs, feeds, self._optional)
         drawn = self.settings.seed if seed is None else seed
         results, readings = self.program.run(given, readout, drawn, times)
         self.readings = tuple(readings)
         pairs = zip(results, self.program.outputs, strict=True)
         return [_owned(declared(result, value.dtype), given) for result, value in pairs]
+
+    def call_facts(self) -> dict[str, Any]:
+        """How each circuit went in the last call; see Executable.call_facts."""
+        readings = [
+            {"segment": each.segment, "note": each.note, "circuits": [asdict(one) for one in each.readings]}
+            for each in self.readings
+        ]
+        notes = [line for each in self.readings for line in _reading_lines(each)]
+        return {"segments": readings, "notes": notes} if readings else {}
 
     def step_times(self, feeds: Mapping[str, Any], rounds: int = 5) -> list[StepTime]:
         """Steps in order, each with the median of its times; see Executable.step_times."""
@@ -226,10 +238,27 @@ def _line(facts: Mapping[str, Any]) -> str:
     bias = "" if facts["bias"] == "none" else f", bias on the {facts['bias']}".replace("on the c", "in the c")
     return (
         f"{facts['segment']}: {rows}x{columns} {facts['method']}, {facts['qubits']} qubits, {facts['cx']} CX, "
-        f"depth {facts['depth']}, {_round(facts['t'])} T, alpha {facts['alpha_ratio']:.3g} of the norm{error}{bias}, "
-        f"success {facts['success_probability']:.2g}, entanglement {facts['entanglement_bits']:.2f} bits, "
-        f"{_round(shots)} shots for 1%"
+        f"depth {facts['depth']}, {_round(facts['t'])} T{bias}\n"
+        f"  alpha {facts['alpha_ratio']:.3g} of the norm{error}, success {facts['success_probability']:.2g}, "
+        f"entanglement {facts['entanglement_bits']:.2f} bits, {_round(shots)} shots for 1%"
     )
+
+
+def _reading_lines(reading: SegmentReading) -> list[str]:
+    """A line for each circuit of a segment, or why there was none."""
+    if reading.note:
+        return [f"{reading.segment}: {reading.note}"]
+    lines = []
+    for one in reading.readings:
+        entangled = (
+            "" if math.isnan(one.entanglement_bits) else f", entanglement {one.entanglement_bits:.2f} bits"
+        )
+        drawn = f", {one.shots:,} shots, 95% within {one.half_width:.2g} (largest output {one.largest:.3g})"
+        lines.append(
+            f"{reading.segment}: {one.inputs} inputs side by side, {one.index_qubits} more qubits for them, "
+            f"success {one.success:.2g}{entangled}{drawn if one.shots else ', read from the state'}"
+        )
+    return lines
 
 
 def _round(count: float) -> str:

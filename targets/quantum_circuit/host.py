@@ -75,7 +75,7 @@ def run_node(node: ir.Node, values: dict[ir.Value, Any], opset: int | None) -> N
         with np.errstate(all="ignore"):
             results = _results(node, operands, values, opset, narrow)
     except AccelcError as error:
-        where = (*error.where, describe(node))
+        where = error.where if describe(node) in error.where else (*error.where, describe(node))
         raise type(error)(error.what, where=where, why=error.why, fix=error.fix) from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # NumPy, on values that do not fit
         raise CallError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -206,7 +207,9 @@ def _reduced(
     sizes = [extent for extent in extents if isinstance(extent, int)]
     if not axes or len(sizes) < len(extents):
         return f"the number of elements that {node.op_type} takes together is not known before running"
-    count = int(np.prod(sizes))
+    count = math.prod(sizes)
+    if count > _LONGEST_SUM:
+        return f"{node.op_type} takes {count} elements together, more than {_LONGEST_SUM}"
     layout = Axes(axes, axes, (1,) * len(axes)) if keeps else Axes(axes, (), ())
     return _made(node, source, layout, np.full((1, count), 1.0 / max(1, count) if is_mean else 1.0))
 
@@ -250,6 +253,7 @@ def _arithmetic(node: ir.Node) -> LinearMap | str | None:
 
 
 _LARGEST_DIAGONAL = 4096  # elements of a constant that is made a matrix
+_LONGEST_SUM = 4096  # elements of a sum that is made a circuit: the circuit has as many basis states
 
 
 def static_dims(value: ir.Value, axes: tuple[int, ...]) -> tuple[int, ...] | None:

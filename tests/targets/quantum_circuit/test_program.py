@@ -110,6 +110,19 @@ def test_shots_are_drawn_by_seed_and_verification_reads_the_state() -> None:
     assert first.readings[0].readings[0].half_width > 0
 
 
+def test_a_call_tells_of_its_circuits() -> None:
+    exe = program(perceptron(), Settings(shots=100))
+    assert exe.call_facts() == {}
+    exe(x=RNG.standard_normal((2, 5)).astype(np.float32))
+    first, second = exe.call_facts()["segments"]
+    assert first["circuits"][0]["shots"] == second["circuits"][0]["shots"] == 200
+    assert all("95% within" in line for line in exe.call_facts()["notes"])
+    exe.run_exactly({"x": np.ones((2, 5), np.float32)})
+    assert exe.call_facts()["notes"][0].endswith("read from the state")
+    exe(x=np.full((1, 5), np.nan, np.float32))
+    assert exe.call_facts()["notes"][0].endswith(NOT_FINITE)
+
+
 def test_steps_are_timed_and_named() -> None:
     exe = program(perceptron())
     steps = exe.step_times({"x": np.ones((2, 5), np.float32)}, rounds=2)
