@@ -41,6 +41,7 @@ _ALL: tuple[Encoding, ...] = (
 METHODS: dict[str, Encoding] = {method.name: method for method in _ALL}
 _PROMISING = 1.1  # predictions that much above the best so far are tried too: they are off by some percent
 _LEAST_ERROR = 1e-12  # what float64 leaves after thousands of gates
+_QUICK_SECONDS = 5.0  # what the fallback may take where the time is over
 _LONG_SECONDS = 60.0  # a method that takes longer has to promise a tenth
 _LONG_PROMISE = 0.9
 _SHARE = 0.6  # of the time left that one method gets while others wait
@@ -138,6 +139,7 @@ def _best(job: Job, names: Sequence[str]) -> tuple[BlockEncoding, bool]:
     ranked = _order(predictions(job, names))
     best: BlockEncoding | None = None
     late: list[str] = []
+    failed: set[str] = set()
     for place, (name, prediction) in enumerate(ranked):
         if best is not None and not _is_worthwhile(prediction, best):
             continue
@@ -148,20 +150,21 @@ def _best(job: Job, names: Sequence[str]) -> tuple[BlockEncoding, bool]:
         share = _SHARE if others_wait else 1.0
         found = _tried(name, replace(job, deadline=time.monotonic() + share * job.seconds_left))
         if found is None:
+            failed.add(name)
             late += [name] if prediction.seconds > 1 else []
         elif best is None or found.cx * found.alpha < best.cx * best.alpha:
             best = found
     is_complete = not late
-    if best is None:  # the time is over: what is fast, and then what is sure
-        for name, _ in sorted(ranked, key=lambda pair: pair[1].seconds):
-            best = _tried(name, job)
+    if best is None:  # the time is over: the smallest of the fast ones, else whatever works
+        for name, _ in sorted(ranked, key=lambda pair: max(pair[1].seconds, _QUICK_SECONDS)):
+            best = None if name in failed else _tried(name, job)
             if best is not None:
                 break
     if best is None:
         raise UnsupportedError(
             f"no encoding reached the error {job.max_error:g}",
             why=f"tried {', '.join(name for name, _ in ranked) or 'none, for none takes the matrix'}",
-            fix="allow a larger error, more time or more methods",
+            fix="allow a larger error, more time or more methods; pip install 'accelc[quantum]' for all of them",
         )
     return best, is_complete
 
@@ -183,7 +186,11 @@ def _tried(name: str, job: Job) -> BlockEncoding | None:
     """The method's encoding if it holds the matrix within the error."""
     job.progress(name)
     start = time.monotonic()
-    found = METHODS[name].encode(job)
+    try:
+        found = METHODS[name].encode(job)
+    except UnsupportedError as error:  # a package is missing: others do without
+        job.progress(f"{name}: {error.what}")
+        return None
     taken = f"{time.monotonic() - start:.1f} s"
     if found is None:
         job.progress(f"{name}: no circuit within the error in {taken}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Job, Prediction, bits
+from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Job, Prediction, bits, share_at
 from accelc.targets.quantum_circuit.synthesis.blocks import block
 
 _MOST = 4200  # free numbers: the Jacobian's square has to fit the memory and its factors the time
@@ -28,7 +28,8 @@ class Numeric:
         free = _free_numbers(job)
         if free > _MOST:
             return None
-        return Prediction(max(0.0, 0.51 * (free - qubits)), job.norm, 1e-3 * free + 3e-7 * free**3)
+        cx = 0.51 * (free * share_at(job.max_error) - qubits)
+        return Prediction(max(0.0, cx), job.norm, 1e-3 * free + 3e-7 * free**3)
 
     def encode(self, job: Job) -> BlockEncoding | None:
         """The encoding within the error; None if it was not reached in time."""

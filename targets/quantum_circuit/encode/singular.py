@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelc.targets.quantum_circuit.circuit import Circuit, Gate
-from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Job, Prediction, bits
+from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Job, Prediction, bits, share_at
 from accelc.targets.quantum_circuit.encode.multiplexed import merged_rotations, multiplexed_ry
 from accelc.targets.quantum_circuit.synthesis.blocks import block
 from accelc.targets.quantum_circuit.synthesis.orthogonals import orthogonal
 
+_MARGIN = 0.9  # of the error is given out
+_LEAST_ERROR = 1e-11  # of a factor
 _MOST_QUBITS = 6  # of a factor: what numeric synthesis does in minutes
 
 
@@ -28,43 +30,70 @@ class SingularValues:
 
     def predict(self, job: Job) -> Prediction | None:
         """Half a CX for each free number of the factors, and one for each singular value but one."""
-        rows, columns = job.matrix.shape
         if max(job.row_bits, job.column_bits) > _MOST_QUBITS:
             return None
-        free = [rank * side - rank * (rank + 1) // 2 for side in (rows, columns) for rank in (job.rank,)]
-        cx = 0.51 * sum(free) + 2 ** bits(job.rank) - 1
+        rank, max_error = _split(job)
+        free = [count * share_at(max_error) for count in _free_numbers(job, rank)]
+        cx = 0.51 * sum(free) + 2 ** bits(rank) - 1
         return Prediction(cx, job.norm, sum(1e-3 * count + 1.5e-8 * count**3 for count in free))
 
     def encode(self, job: Job) -> BlockEncoding | None:
         """The encoding; None if a factor was not found in time."""
-        rows, columns, shared = job.row_bits, job.column_bits, bits(job.rank)
+        rank, allowed = _split(job)
+        # Errors of the factors weigh by the singular values: where they do not even out, less has to do.
+        for share in (1.0, 0.6, 0.3):
+            found = self._encoded(job, rank, share * allowed)
+            if found is None or found.error(job.matrix) <= job.max_error:
+                return found
+        return None
+
+    def _encoded(self, job: Job, rank: int, max_error: float) -> BlockEncoding | None:
+        """The encoding with a rank, and factors within an error."""
+        rows, columns, shared = job.row_bits, job.column_bits, bits(rank)
         left, values, right = np.linalg.svd(job.matrix, full_matrices=False)
-        left, cosines, right = left[:, : job.rank], values[: job.rank] / values[0], right[: job.rank]
-        left, cosines, right = _turned(left, cosines, right)
-        dropped = float(np.linalg.norm(values[job.rank :]) / np.linalg.norm(values))
-        # The factors' errors add to what the rank has taken; a small part of the budget is theirs.
-        allowed = max(1e-11, 0.3 * (math.sqrt(max(0.0, job.max_error**2 - dropped**2))))
-        job.progress(f"singular: rank {job.rank}, V on {columns} qubits")
-        first = _factor(right, columns, allowed, job, job.seconds_left / 2)
+        left, cosines, right = _turned(left[:, :rank], values[:rank] / values[0], right[:rank])
+        job.progress(f"singular: rank {rank}, V on {columns} qubits")
+        first = _factor(right, columns, max_error, job, 0.6 * job.seconds_left)
         if first is None:
             return None
         job.progress(f"singular: U on {rows} qubits")
-        last = _factor(left, rows, allowed, job, job.seconds_left)
+        last = _factor(left, rows, max_error, job, job.seconds_left)
         if last is None:
             return None
         row_qubits = (*range(min(rows, shared)), *range(columns, columns + rows - shared))
         ancilla = columns + rows - shared
         angles = np.full(1 << shared, math.pi)
-        angles[: job.rank] = 2 * np.arccos(np.clip(cosines, -1.0, 1.0))
+        angles[:rank] = 2 * np.arccos(np.clip(cosines, -1.0, 1.0))
         middle = multiplexed_ry(angles, ancilla, range(shared), is_zero_before=True, is_zero_after=True)
         moved = (
             Gate(gate.name, tuple(row_qubits[q] for q in gate.qubits), gate.angle) for gate in last.gates
         )
         gates = merged_rotations((*first.gates, *middle, *moved))
-        has_ancilla = bool(middle)
-        circuit = Circuit(max(1, ancilla + has_ancilla), gates)
+        circuit = Circuit(max(1, ancilla + bool(middle)), gates)
         shape = (job.matrix.shape[0], job.matrix.shape[1])
         return BlockEncoding(shape, circuit, row_qubits, tuple(range(columns)), job.norm, self.name)
+
+
+def _free_numbers(job: Job, rank: int) -> tuple[int, int]:
+    """Of the two factors of that rank."""
+    rows, columns = job.matrix.shape
+    gauge = rank * (rank + 1) // 2
+    return rank * rows - gauge, rank * columns - gauge
+
+
+def _split(job: Job) -> tuple[int, float]:
+    """The rank, and the error left to each factor, that need the fewest numbers: a lower rank leaves less error."""
+    values = job.singular_values
+    tail = np.append(np.sqrt(np.cumsum(values[::-1] ** 2))[::-1], 0.0) / np.linalg.norm(values)
+    best = job.rank, max(_LEAST_ERROR, _MARGIN * job.max_error)
+    least = math.inf
+    for rank in range(job.rank, len(values) + 1):
+        left = max(0.0, job.max_error**2 - float(tail[rank]) ** 2)
+        allowed = max(_LEAST_ERROR, _MARGIN * math.sqrt(left / 2))
+        cost = sum(_free_numbers(job, rank)) * share_at(allowed) + 2 ** (bits(rank) + 1)
+        if cost < least:
+            best, least = (rank, allowed), cost
+    return best
 
 
 def _turned(
@@ -91,6 +120,6 @@ def _factor(matrix: np.ndarray, qubits: int, max_error: float, job: Job, limit_s
     """An isometry [M, N], or the transpose of one, as a block on that many qubits without a further one."""
     if not qubits:
         return Circuit(0, ())
-    if matrix.shape == (1 << qubits, 1 << qubits):
+    if matrix.shape == (1 << qubits, 1 << qubits) and share_at(max_error) == 1.0:
         return orthogonal(matrix, max_error=max_error, time_limit_s=limit_s, seed=job.seed, cache=job.cache)
     return block(matrix, qubits, max_error=max_error, time_limit_s=limit_s, seed=job.seed, cache=job.cache)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,6 +124,17 @@ def test_no_count_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     found = encode(matrix, methods=["wrong", "multiplexor"], cache_dir=False, progress=told.append)
     assert found.method == "multiplexor"
     assert "wrong: its circuit does not hold the matrix within the error" in told
+
+
+def test_without_qiskit_the_other_methods_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qiskit.circuit", None)
+    told: list[str] = []
+    matrix = gaussian(3, 4)
+    assert encode(matrix, methods=["svd", "fable"], cache_dir=False, progress=told.append).method == "fable"
+    assert "svd: Qiskit is not installed" in told
+    with pytest.raises(UnsupportedError, match="no encoding reached") as caught:
+        encode(matrix, methods=["svd"], cache_dir=False)
+    assert "accelc[quantum]" in str(caught.value)
 
 
 def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
