@@ -163,6 +163,10 @@ class SpecialisingExecutable(Executable):
         program, feeds = self._ready(feeds)
         return program.run_exactly(feeds)
 
+    def call_facts(self) -> dict[str, Any]:
+        """What the program that ran last tells; see Executable.call_facts."""
+        return self._last.call_facts() if self._last is not None else {}
+
     def _ready(self, feeds: Mapping[str, Any]) -> tuple[Executable, Mapping[str, Any]]:
         """The program for these steering values, and what it takes."""
         program = self._program(feeds)

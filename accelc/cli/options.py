@@ -38,7 +38,7 @@ Sanitize = Annotated[
 ]
 Shots = Annotated[
     int | None,
-    typer.Option("--shots", min=0, help="Target quantum: measurements for each input; 0 reads the state."),
+    typer.Option("--shots", min=0, help="Target quantum: measurements for each row or patch; 0: none."),
 ]
 EncodingError = Annotated[
     float,
