@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from accelc.errors import UsageError
+from accelc.errors import LimitError, UsageError
 from accelc.targets.quantum_circuit.circuit import Circuit
 from accelc.targets.quantum_circuit.synthesis.cache import CircuitCache
 from accelc.targets.quantum_circuit.synthesis.levenberg import fit
@@ -16,6 +16,8 @@ from accelc.targets.quantum_circuit.synthesis.search import effort_for, fewest
 from accelc.targets.quantum_circuit.synthesis.template import round_robin
 
 _NORM_SLACK = 1e-9
+# Memory for the Jacobian and its square.
+MOST_BYTES = 2 << 30
 
 
 def block(
@@ -45,8 +47,16 @@ def block(
 
     Raises:
         UsageError: The matrix is not one of these.
+        LimitError: The search would take more memory than :data:`MOST_BYTES`.
     """
     wanted = _checked(matrix, qubits)
+    needed = 2 * 8 * wanted.size**2
+    if needed > MOST_BYTES:
+        raise LimitError(
+            f"a block of shape {wanted.shape} is too large to be found as a whole",
+            why=f"the search takes {needed:,} bytes for derivatives by as many angles as the block has numbers",
+            fix="take it apart by its singular values, and orthogonal() for the factors",
+        )
     store = CircuitCache(cache)
     settings: dict[str, object] = {
         "kind": "block",

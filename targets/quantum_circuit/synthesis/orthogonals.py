@@ -11,9 +11,14 @@ import numpy as np
 from accelc.errors import UsageError
 from accelc.targets.quantum_circuit.circuit import Circuit, Gate
 from accelc.targets.quantum_circuit.synthesis.cache import CircuitCache
+from accelc.targets.quantum_circuit.synthesis.cosine_sine import by_halves
 from accelc.targets.quantum_circuit.synthesis.search import upward
 
 _ORTHOGONAL = 1e-8
+# Larger matrices are halved: on seven qubits a step of the whole would take minutes.
+_WHOLE_QUBITS = 6
+# Seconds that a leaf of so many qubits takes at worst on two cores, the largest first.
+_LEAF_SECONDS = ((6, 60.0), (5, 2.0), (4, 0.2), (3, 0.02))
 
 
 def orthogonal(
@@ -50,15 +55,41 @@ def orthogonal(
     known = store.get(wanted, settings, time_limit_s)
     if known is not None and np.linalg.norm(known.unitary() - wanted) <= max_error * math.sqrt(len(wanted)):
         return known
+    gates = _gates(wanted, qubits, max_error, time_limit_s, seed)
+    if gates is None:
+        return None
+    circuit = Circuit(qubits, gates)
+    if not np.linalg.norm(circuit.unitary() - wanted) <= max_error * math.sqrt(len(wanted)):
+        return None
+    store.put(wanted, settings, circuit, time_limit_s if qubits > _WHOLE_QUBITS else math.inf)
+    return circuit
+
+
+def _gates(
+    matrix: np.ndarray, qubits: int, max_error: float, time_limit_s: float, seed: int
+) -> tuple[Gate, ...] | None:
+    """Numerically as a whole where that takes minutes at most, else by halves."""
+    deadline = time.monotonic() + time_limit_s
     rng = np.random.default_rng(seed)
     # On two qubits each CX changes the determinant's sign, so their number has to fit it.
     step = 2 if qubits == 2 else 1
-    found = upward(wanted, qubits, max_error, time.monotonic() + time_limit_s, rng, step)
-    if found is None:
-        return None
-    circuit = found.circuit()
-    store.put(wanted, settings, circuit, math.inf)
-    return circuit
+    leaf_qubits = qubits if qubits <= _WHOLE_QUBITS else _leaf_qubits(qubits, time_limit_s)
+    # The factors' errors add up; each is a small part of the whole, but none below what rounding leaves.
+    each = max_error if leaf_qubits == qubits else max(max_error / 2 ** (qubits - leaf_qubits + 1), 1e-12)
+
+    def leaf(part: np.ndarray) -> tuple[Gate, ...] | None:
+        found = upward(part, leaf_qubits, each, deadline, rng, step)
+        return None if found is None else found.template.gates(found.angles)
+
+    return by_halves(matrix, leaf_qubits, leaf)
+
+
+def _leaf_qubits(qubits: int, time_limit_s: float) -> int:
+    """The largest leaves for which the time suffices on two cores: they have the fewest CX, but take the longest."""
+    for leaf_qubits, seconds in _LEAF_SECONDS:
+        if 4 ** (qubits - leaf_qubits) * seconds < time_limit_s / 2:
+            return leaf_qubits
+    return _LEAF_SECONDS[-1][0]
 
 
 def _checked(matrix: np.ndarray) -> tuple[np.ndarray, int]:

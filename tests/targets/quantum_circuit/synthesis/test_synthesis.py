@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from accelc.errors import UsageError
+from accelc.errors import LimitError, UsageError
 from accelc.targets.quantum_circuit.synthesis import block, orthogonal
 
 
@@ -109,3 +109,8 @@ def test_no_orthogonal(matrix: np.ndarray, why: str) -> None:
 def test_no_block(matrix: np.ndarray, qubits: int, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         block(matrix, qubits, cache=False)
+
+
+def test_a_block_beyond_the_memory() -> None:
+    with pytest.raises(LimitError, match="too large"):
+        block(np.eye(256), 9, cache=False)
