@@ -77,7 +77,7 @@ def compile(
         sanitize: Watch every step for writes outside its results and reads of dead memory (slow; for debugging).
         shots: Target ``quantum``: measurements drawn for each input, by ``seed``; None or 0 reads the state.
         encoding_error: Target ``quantum``: relative error allowed to each circuit's matrix.
-        encoding_seconds: Target ``quantum``: time allowed to the search for each circuit.
+        encoding_seconds: Target ``quantum``: time allowed to the search for each layer's circuits.
         allow_links: External data may be links into this folder.
         limits: Bounds on what the model may make the compiler do.
         data: Inputs to verify on: a dict from name to array, or a list of such.

@@ -42,7 +42,7 @@ class TargetOptions:
             artifact what it was compiled with.
         seed: Of drawn measurements and of searches for circuits.
         encoding_error: Relative error allowed to each circuit's matrix.
-        encoding_seconds: Time allowed to the search for each circuit.
+        encoding_seconds: Time allowed to the search for each layer's circuits.
         progress: Called with what is being worked on: (what, done, total).
     """
 

@@ -45,7 +45,8 @@ EncodingError = Annotated[
     typer.Option("--encoding-error", min=0, help="Target quantum: error allowed to a circuit's matrix."),
 ]
 EncodingSeconds = Annotated[
-    float, typer.Option("--encoding-seconds", min=0, help="Target quantum: time to search for each circuit.")
+    float,
+    typer.Option("--encoding-seconds", min=0, help="Target quantum: time to search for a layer's circuits."),
 ]
 AllowLinks = Annotated[
     Path | None, typer.Option("--allow-links", help="External data may be links into this folder.")

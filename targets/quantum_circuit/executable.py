@@ -40,7 +40,7 @@ class Settings:
         shots: Measurements per input; 0 reads the state.
         seed: Of measurements, and of the search for circuits.
         encoding_error: Relative error allowed to each circuit's matrix.
-        encoding_seconds: Time allowed to the search for each circuit.
+        encoding_seconds: Time allowed to the search for each segment's circuits.
     """
 
     shots: int = 0

@@ -53,7 +53,7 @@ def lower(
                 segment.map.matrices[group],
                 segment.map.biases[group],
                 max_error=settings.encoding_error,
-                time_limit_s=settings.encoding_seconds,
+                time_limit_s=settings.encoding_seconds / len(segment.map.matrices),
                 methods=AT_THE_NORM if settings.shots else None,
                 seed=settings.seed,
                 cache_dir=cache_dir,
