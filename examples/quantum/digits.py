@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--device", default="h-7", help="Where noise is simulated (default: h-7).")
     parser.add_argument("--images", type=int, default=20, help="Images on the noisy device (default: 20).")
     parser.add_argument(
-        "--encoding-seconds", type=float, default=20.0, help="Time to search for each circuit."
+        "--encoding-seconds", type=float, default=30.0, help="Time to search for each circuit."
     )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
