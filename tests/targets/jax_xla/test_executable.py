@@ -60,6 +60,19 @@ def test_results_belong_to_the_caller() -> None:
     np.testing.assert_array_equal(x, [1, 1])
 
 
+def test_large_results_are_handed_over() -> None:
+    text = "g (float[600,600] x) => (float[600,600] y, float[600,600] z) { y = Neg(x)  z = Identity(x) }"
+    exe = accelc.compile(model(text), target="xla")
+    x = np.ones((600, 600), np.float32)
+    first = exe.run(None, {"x": x})
+    for result in first:
+        assert result.flags.writeable
+        result[:] = 5
+    np.testing.assert_array_equal(exe.run(None, {"x": x})[0], -x)
+    np.testing.assert_array_equal(first[0], np.full_like(x, 5))
+    np.testing.assert_array_equal(x, np.ones_like(x))
+
+
 def test_data_dependent_shapes_cut_the_program() -> None:
     exe = accelc.compile(CUT, target="xla")
     assert exe.verification.status == "verified"
