@@ -44,6 +44,9 @@ class Recurrent(Family):
     ``linear``), sequence lengths ``[B]`` int32. Outputs: Y ``[T, D, B, H]``, Y_h and Y_c ``[D, B, H]`` (Y_c for
     an LSTM only). The last dim of all has unit stride, the other strides are free.
 
+    With ``split`` Y comes as one output ``[T, 1, B, H]`` for each direction: parts of a longer sequence, of which a
+    reversed direction does the last ones first.
+
     Params: ``cell``, ``dtype``, ``activations`` (name, alpha, beta of each), ``clip`` (or None), ``mr`` (rows of a
     tile), ``nv`` (vectors of units), ``reverse`` (for each direction) and the flags in ``_FLAGS``.
     """
@@ -70,6 +73,8 @@ class Recurrent(Family):
                 raise ArtifactError("malformed kernel parameters", why="an activation's factor is no number")
         if params.get("clip") is not None and not _finite(params["clip"]):
             raise ArtifactError("malformed kernel parameters", why="'clip' is no number")
+        if not isinstance(params.get("split", False), bool):
+            raise ArtifactError("malformed kernel parameters", why="'split' is a boolean")
         reverse = params.get("reverse")
         if not isinstance(reverse, list | tuple) or not 1 <= len(reverse) <= 2:
             raise ArtifactError("malformed kernel parameters", why="'reverse' names 1 or 2 directions")
@@ -85,12 +90,15 @@ class Recurrent(Family):
     ) -> Binding:
         """See Family."""
         x, r = inputs[0], inputs[1]
-        y = outputs[0]
-        if x is None or r is None:
-            raise CallError("a recurrent kernel lacks an operand", fix="recompile the model")
-        steps, directions, batch, n = y.shape
+        directions = len(params["reverse"])
+        split = bool(params.get("split", False))
+        y, states_at = outputs[0], directions if split else 1
+        steps, _, batch, n = y.shape
         wanted = (steps, batch, directions, CELLS[params["cell"]] * n)
-        if x.shape != wanted or len(params["reverse"]) != directions:
+        if x is None or r is None or len(outputs) <= states_at:
+            raise CallError("a recurrent kernel lacks an operand", fix="recompile the model")
+        other = _other_direction(outputs[:states_at], directions)
+        if x.shape != wanted or y.shape[1] != (1 if split else directions):
             raise CallError(
                 f"gates of shape {list(x.shape)} meet a sequence of {list(wanted)}",
                 fix="check the shapes of the inputs",
@@ -113,12 +121,13 @@ class Recurrent(Family):
         values: dict[str, int | Address] = {
             "ws": Address(WORKSPACE), "ws_step": scratch // size, "steps": steps, "batch": batch, "n": n,
             "rows": rows, "blocks": blocks, "panels": panels, "r": r.address(), "r_d": per_direction,
-            "r_phase": widths[0] * panels * n * block, "y": y.address(), "y_t": y.strides[0],
-            "y_d": y.strides[1], "y_b": y.strides[2], "x": x.address(), "x_t": x.strides[0],
+            "r_phase": widths[0] * panels * n * block, "y": y.address(), "y1": other,
+            "y_t": y.strides[0], "y_b": y.strides[2], "x": x.address(), "x_t": x.strides[0],
             "x_b": x.strides[1], "x_d": x.strides[2],
             "reverse": sum(1 << i for i, back in enumerate(params["reverse"]) if back),
         }  # fmt: skip
-        states = {"yh": outputs[1], "yc": outputs[2] if len(outputs) > 2 else None}
+        ends = outputs[states_at:]
+        states = {"yh": ends[0], "yc": ends[1] if len(ends) > 1 else None}
         states |= {"h0": inputs[2], "c0": inputs[3], "e": inputs[4]}
         for name, state in states.items():
             values |= _state(name, state, directions, batch, n)
@@ -129,6 +138,15 @@ class Recurrent(Family):
             values["lens"] = lens.address()
         words = [values.get(word, 0) for word in WORDS]
         return Binding(words, directions * blocks, workspace_bytes=scratch)
+
+
+def _other_direction(y: Sequence[Tensor], directions: int) -> Address:
+    """Where the second direction's part of the result begins; the kernel walks both with the same strides."""
+    if len(y) == 1:
+        return y[0].address(y[0].strides[1] if directions > 1 else 0)
+    if y[0].shape != y[1].shape or y[0].strides != y[1].strides:
+        raise CallError("the directions of a sequence do not lie alike", why=f"{y[0]} and {y[1]}")
+    return y[1].address()
 
 
 def _state(name: str, state: Tensor | None, directions: int, batch: int, n: int) -> dict[str, int | Address]:

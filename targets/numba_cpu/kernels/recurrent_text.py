@@ -30,10 +30,10 @@ ACTIVATIONS: dict[str, tuple[str, float, float]] = {
 
 WORDS = (
     "y", "yh", "yc", "x", "r", "h0", "c0", "e", "lens", "ws", "ws_step", "steps", "batch", "n", "rows", "blocks",
-    "panels", "y_t", "y_d", "y_b", "x_t", "x_d", "x_b", "yh_d", "yh_b", "yc_d", "yc_b", "h0_d", "h0_b",
+    "panels", "y_t", "y1", "y_b", "x_t", "x_d", "x_b", "yh_d", "yh_b", "yc_d", "yc_b", "h0_d", "h0_b",
     "c0_d", "c0_b", "e_d", "r_d", "r_phase", "reverse",
 )  # fmt: skip
-_POINTERS = frozenset({"y", "yh", "yc", "x", "r", "h0", "c0", "e", "ws"})
+_POINTERS = frozenset({"y", "y1", "yh", "yc", "x", "r", "h0", "c0", "e", "ws"})
 
 _ARGUMENTS = "a, sa, p, sp, w, x, sx, n, j, y, sy, c, sc, e, u, v"
 
@@ -222,9 +222,10 @@ class RecurrentText:
         lines += [
             f"        length = {length}",
             "        back = (reverse >> q) & 1",
+            "        first = y if q == 0 else y1",
             "        for s in range(length):",
             "            t = length - 1 - s if back != 0 else s",
-            "            z = at(y, t * y_t + q * y_d + b0 * y_b)",
+            "            z = at(first, t * y_t + b0 * y_b)",
             "            g = at(x, t * x_t + q * x_d + b0 * x_b)",
         ]
         for number, phase in enumerate(phases(params)):
@@ -240,7 +241,7 @@ class RecurrentText:
             lines += [
                 "        for t in range(length, steps):",
                 "            for k in range(n):",
-                "                put(y, t * y_t + q * y_d + b0 * y_b + k, 0.0)",
+                "                put(first, t * y_t + b0 * y_b + k, 0.0)",
             ]
         return lines
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class LowerContext:
         self.origin: tuple[str, ...] = ()
         self._arrays: dict[int, np.ndarray] = {}
         self._symbols: dict[int, Dims] = {}
+        self._made: dict[Hashable, Value] = {}
         self._copies: dict[tuple[int, tuple[int, ...]], Value] = {}
 
     # ------------------------------------------------------------------ asking
@@ -112,6 +113,12 @@ class LowerContext:
         self.program.constants[value.id] = array
         self.program.packed.add(value.id)
         return value
+
+    def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value that ``make`` gave when this key was first asked for: weights that several calls share."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def model_constant(self, array: np.ndarray, name: str) -> Value:
         """A constant of the model: lowerings may read its contents, and it is kept only if a call uses it."""

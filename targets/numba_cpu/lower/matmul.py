@@ -90,8 +90,10 @@ def _product(
     if packed and array is not None and len(array.shape) > 2 and len(a.dims) < len(array.shape):
         # B's leading ones give C more dims than A has.
         packed = False
+    name = b.name
     width = b.dims[-1] if array is None else int(array.shape[-1])
     tile = choose_tile(ctx.isa, dtype, width if isinstance(width, int) else None)
+    key = (b.id, tile.nr, alpha, None if array is None else array.strides)
     if packed and array is not None and alpha != 1.0:
         array, alpha = (array.astype(np.float64) * alpha).astype(dtype), 1.0
     inner = scaled_sum(dtype, alpha, None if c is None else beta)
@@ -99,8 +101,11 @@ def _product(
     if isinstance(end, Refusal):
         return end
     if packed and array is not None:
-        panels = pack_panels(array.reshape(array.shape[-2:]), tile.nr)
-        kind, b = "packed", ctx.constant(panels, f"{b.name}.packed")
+        matrix = array.reshape(array.shape[-2:])
+        kind, b = (
+            "packed",
+            ctx.once(key, lambda: ctx.constant(pack_panels(matrix, tile.nr), f"{name}.packed")),
+        )
     else:
         kind = "rows" if len(b.dims) - 1 in unit_dims(ctx, b) else "any"
     a, rows = _left(ctx, a)

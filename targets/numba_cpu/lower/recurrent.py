@@ -1,7 +1,8 @@
-"""Lowering of LSTM, GRU and RNN: one product over all time steps, then one kernel for the whole recurrence."""
+"""Lowering of LSTM, GRU and RNN: a product over many time steps, then one kernel for their recurrence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +10,14 @@ import numpy as np
 
 from accelc.ir.dims import Dim
 from accelc.ir.pass_base import Refusal
-from accelc.targets.numba_cpu.kernels.expr import ExprBuilder
 from accelc.targets.numba_cpu.kernels.recurrent import CELLS, FUNCTIONS
 from accelc.targets.numba_cpu.kernels.recurrent_text import ACTIVATIONS, phases
 from accelc.targets.numba_cpu.lower.context import LowerContext
-from accelc.targets.numba_cpu.lower.elementwise import emit_map, map_operands
-from accelc.targets.numba_cpu.lower.matmul import matmul
 from accelc.targets.numba_cpu.lower.movement import emit_copy, sliced
 from accelc.targets.numba_cpu.lower.narrow import also_narrow
+from accelc.targets.numba_cpu.lower.recurrent_gates import InputGates
 from accelc.targets.numba_cpu.lower.shape_ops import emit_fill
-from accelc.targets.numba_cpu.lower.table import LoweringTable, Op, OutSpec
+from accelc.targets.numba_cpu.lower.table import LoweringTable, Op
 from accelc.targets.numba_cpu.program import Value
 
 TABLE = LoweringTable()
@@ -72,24 +71,71 @@ def _recurrent(ctx: LowerContext, op: Op, cell: str) -> Refusal | None:
     layer = _layer(op, cell, x, r)
     if isinstance(layer, Refusal):
         return layer
-    gates = _input_gates(ctx, op, layer)
-    if isinstance(gates, Refusal):
-        return gates
+    gates = InputGates.of(ctx, op, CELLS[cell], layer.linear and cell == "gru")
     y = _output(ctx, op, 0, layer, gates)
-    states = [_output(ctx, op, i, layer, gates) for i in range(1, 3 if cell == "lstm" else 2)]
-    whole = layer.activations[0] == layer.activations[-1]
-    parts = [(0, layer.directions)] if whole else [(i, 1) for i in range(layer.directions)]
-    nv, mr = _tile(ctx, layer, gates.dims[1])
+    count = 2 if cell == "lstm" else 1
+    states = [_output(ctx, op, i, layer, gates) for i in range(1, 1 + count)]
+    nv, mr = _tile(ctx, layer, gates.batch)
     packed = _packed_weights(ctx, r, layer, nv)
     table = _table(ctx, op, layer)
-    initial = [_state(ctx, op.input(5), layer), _state(ctx, op.input(6), layer) if cell == "lstm" else None]
-    for first, count in parts:
-        params = _params(ctx, op, layer, first, count, nv, mr)
-        inputs = [_directions(ctx, v, axis, first, count) for v, axis in (
-            (gates, 2), (packed, 0), (initial[0], 0), (initial[1], 0), (table, 0))]  # fmt: skip
-        outputs = [_directions(ctx, v, axis, first, count) for v, axis in ((y, 1), *((s, 0) for s in states))]
-        ctx.emit("recurrent", params, [*inputs, op.input(4)], [v for v in outputs if v is not None])
+    now = [_state(ctx, op.input(5 + i), layer) for i in range(count)]
+    parts = gates.parts
+    for part in range(parts):
+        projected = gates.part(ctx, part)
+        if isinstance(projected, Refusal):
+            return projected
+        if parts > 1:
+            now = [_zeros(ctx, layer, gates.batch) if state is None else state for state in now]
+        after = states if part == parts - 1 else [_fresh_state(ctx, layer, gates.batch) for _ in states]
+        sides = tuple(gates.rows_of(ctx, y, d, part) for d in range(layer.directions)) if parts > 1 else (y,)
+        values = _Values(projected, packed, table, now, sides, after)
+        _emit(ctx, op, layer, values, {"nv": nv, "mr": mr})
+        now = [*after]
     return None
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Operands and results of one part of the sequence; ``states`` and ``after`` are h, or h and c.
+
+    ``y`` is the sequence, or the part of each direction.
+    """
+
+    gates: Value
+    packed: Value
+    table: Value | None
+    states: Sequence[Value | None]
+    y: Sequence[Value]
+    after: Sequence[Value]
+
+
+def _emit(ctx: LowerContext, op: Op, layer: Layer, values: _Values, given: dict[str, int]) -> None:
+    """One call for all directions, or one for each if their activations differ."""
+    whole = layer.activations[0] == layer.activations[-1]
+    for first, count in [(0, layer.directions)] if whole else [(i, 1) for i in range(layer.directions)]:
+        h, c = (*values.states, None)[:2]
+        operands = ((values.gates, 2), (values.packed, 0), (h, 0), (c, 0), (values.table, 0))
+        inputs = [_directions(ctx, value, axis, first, count) for value, axis in operands]
+        split = len(values.y) > 1
+        rows = values.y[first : first + count] if split else [_directions(ctx, values.y[0], 1, first, count)]
+        outputs = [*rows, *(_directions(ctx, state, 0, first, count) for state in values.after)]
+        params = _params(op, layer, first, count) | given
+        params |= {"initial_h": h is not None, "initial_c": c is not None, "split": len(rows) > 1}
+        params["masked"] = layer.hidden % (given["nv"] * ctx.isa.lanes(layer.dtype)) != 0
+        if op.input(4) is not None:
+            params["mr"] = 1
+        ctx.emit("recurrent", params, [*inputs, op.input(4)], [v for v in outputs if v is not None])
+
+
+def _fresh_state(ctx: LowerContext, layer: Layer, batch: Dim) -> Value:
+    return ctx.temp(layer.dtype, (layer.directions, batch, layer.hidden))
+
+
+def _zeros(ctx: LowerContext, layer: Layer, batch: Dim) -> Value:
+    """A state to begin with where the model gives none: one kernel then serves all parts."""
+    state = _fresh_state(ctx, layer, batch)
+    emit_fill(ctx, state, 0.0)
+    return state
 
 
 def _layer(op: Op, cell: str, x: Value, r: Value) -> Layer | Refusal:
@@ -142,25 +188,17 @@ def _activations(
     return tuple(tuple(found[i * count : (i + 1) * count]) for i in range(directions))
 
 
-def _params(
-    ctx: LowerContext, op: Op, layer: Layer, first: int, count: int, nv: int, mr: int
-) -> dict[str, Any]:
-    """Literal parameters of the call for some directions."""
-    lens = op.input(4) is not None
+def _params(op: Op, layer: Layer, first: int, count: int) -> dict[str, Any]:
+    """Literal parameters of the call for some directions, but for tile and states."""
     return {
         "cell": layer.cell,
         "dtype": layer.dtype,
         "activations": [list(item) for item in layer.activations[first]],
         "clip": layer.clip,
-        "mr": 1 if lens else mr,
-        "nv": nv,
-        "masked": layer.hidden % (nv * ctx.isa.lanes(layer.dtype)) != 0,
         "linear": layer.linear,
         "input_forget": bool(op.attrs.get("input_forget", 0)),
         "table": _has_table(op, layer),
-        "initial_h": op.input(5) is not None,
-        "initial_c": layer.cell == "lstm" and op.input(6) is not None,
-        "lens": lens,
+        "lens": op.input(4) is not None,
         "reverse": list(layer.reverse[first : first + count]),
     }
 
@@ -185,64 +223,6 @@ def _directions(ctx: LowerContext, value: Value | None, axis: int, first: int, c
 
 
 # ---------------------------------------------------------------------- operands
-def _input_gates(ctx: LowerContext, op: Op, layer: Layer) -> Value | Refusal:
-    """X @ W' + biases for all steps and directions, seen as [T, B, D, G * H]."""
-    x, w, bias = op.inputs[0], op.inputs[1], op.input(3)
-    assert x is not None
-    assert w is not None
-    width = layer.directions * CELLS[layer.cell] * layer.hidden
-    array = ctx.array(w)
-    if array is None:
-        weights = ctx.permuted(ctx.reshaped(w, (width, w.dims[2])), (1, 0))
-    else:
-        weights = ctx.model_constant(np.ascontiguousarray(array.reshape(width, -1).T), f"{w.name}.t")
-    spec = OutSpec(f"{_name(op)}.gates", layer.dtype, (x.dims[0], x.dims[1], width))
-    epilogue = None
-    operands: tuple[Value, ...] = ()
-    if bias is not None:
-        builder = ExprBuilder()
-        total = builder.add(
-            layer.dtype, "add", builder.operand(0, layer.dtype), builder.operand(1, layer.dtype)
-        )
-        epilogue = builder.build(total)
-        operands = (_input_bias(ctx, bias, layer),)
-    product = Op("MatMul", "", op.version, (x, weights), (spec,), {}, op.origin, None, (), epilogue, operands)
-    refusal = matmul(ctx, product)
-    if refusal is not None:
-        return refusal
-    gates = ctx.by_name[spec.name]
-    gates = ctx.reshaped(gates, (*x.dims[:2], layer.directions, CELLS[layer.cell] * layer.hidden))
-    return ctx.permuted(gates, (1, 0, 2, 3)) if layer.batch_first else gates
-
-
-def _name(op: Op) -> str:
-    return next(spec.name for spec in op.outputs if spec.name)
-
-
-def _input_bias(ctx: LowerContext, bias: Value, layer: Layer) -> Value:
-    """Both biases of all gates as one row; the recurrent one of a linear GRU's hidden gate stays apart."""
-    gates, hidden, directions = CELLS[layer.cell], layer.hidden, layer.directions
-    width = gates * hidden
-    joined = np.ones(width, bool)
-    if layer.cell == "gru" and layer.linear:
-        joined[2 * hidden :] = False
-    array = ctx.array(bias)
-    if array is not None:
-        total = array[:, :width] + np.where(joined, array[:, width:], array.dtype.type(0))
-        return ctx.model_constant(total.reshape(-1), f"{bias.name}.sum")
-    builder = ExprBuilder()
-    first, second = builder.operand(0, layer.dtype), builder.operand(1, layer.dtype)
-    kept = builder.add(
-        layer.dtype, "where", builder.operand(2, "bool"), second, builder.const(0.0, layer.dtype)
-    )
-    expr = builder.build(builder.add(layer.dtype, "add", first, kept))
-    halves = [sliced(ctx, bias, 1, start, width) for start in (0, width)]
-    mask = ctx.model_constant(joined, f"{bias.name}.joined")
-    total_value = ctx.temp(layer.dtype, (directions, width))
-    emit_map(ctx, expr, map_operands(ctx, total_value.dims, (0, 1), [*halves, mask]), total_value)
-    return ctx.reshaped(total_value, (directions * width,))
-
-
 def _has_table(op: Op, layer: Layer) -> bool:
     if layer.cell == "lstm":
         return op.input(7) is not None
@@ -270,9 +250,9 @@ def _state(ctx: LowerContext, value: Value | None, layer: Layer) -> Value | None
     return ctx.permuted(dense, (1, 0, 2)) if dense is not None and layer.batch_first else dense
 
 
-def _output(ctx: LowerContext, op: Op, i: int, layer: Layer, gates: Value) -> Value:
+def _output(ctx: LowerContext, op: Op, i: int, layer: Layer, gates: InputGates) -> Value:
     """Storage for an output, whether or not the node has it, seen with time and direction first."""
-    steps, batch = gates.dims[:2]
+    steps, batch = gates.steps, gates.batch
     sequence = i == 0
     dims: tuple[Dim, ...] = (layer.directions, batch, layer.hidden)
     perm: tuple[int, ...] = (1, 0, 2)

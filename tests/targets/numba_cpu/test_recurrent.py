@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from lower_harness import check_node, lower_node
 
+import accelc
 from accelc.ir.pass_base import Refusal
 from accelc.targets.numba_cpu.lower.recurrent import TABLE
 
@@ -142,6 +144,44 @@ def test_batch_first() -> None:
     attrs = {"hidden_size": 16, "layout": 1}
     wanted = [v.astype(np.float32) for v in evaluate("LSTM", inputs, attrs)]
     check_node(TABLE, "LSTM", inputs, attrs, expected=wanted, constant=(1, 2, 3), atol=2e-5)
+
+
+PARTED: list[tuple[str, tuple[int, int, int, int, int, str], dict[str, Any], bool]] = [
+    ("LSTM", (32, 1, 3, 16, 1, "b"), {}, True),
+    ("LSTM", (32, 1, 3, 16, 1, "b"), {"layout": 1}, True),
+    ("LSTM", (16, 3, 7, 19, 2, "bhcp"), {"direction": "bidirectional", "clip": 0.4}, False),
+    ("LSTM", (16, 3, 7, 19, 2, "bhcp"), {"direction": "bidirectional", "clip": 0.4, "layout": 1}, True),
+    ("GRU", (35, 1, 3, 32, 2, ""), {"direction": "bidirectional", "linear_before_reset": 1}, True),
+    ("GRU", (40, 1, 3, 32, 1, "bh"), {"direction": "reverse", "linear_before_reset": 1}, True),
+    ("RNN", (12, 4, 3, 4, 2, "b"), {"direction": "bidirectional", "activations": ["Relu", "Softsign"]}, True),
+]
+
+
+@pytest.mark.parametrize(("op", "sizes", "attrs", "constant"), PARTED)
+def test_long_sequences_are_done_in_parts(
+    op: str, sizes: tuple[int, int, int, int, int, str], attrs: dict[str, Any], constant: bool
+) -> None:
+    inputs = operands(op, *sizes)
+    if attrs.get("layout"):
+        inputs[0] = np.ascontiguousarray(inputs[0].swapaxes(0, 1))
+        inputs[5:7] = [np.ascontiguousarray(v.swapaxes(0, 1)) for v in inputs[5:7]]
+    attrs = {"hidden_size": sizes[3], **attrs}
+    wanted = [v.astype(np.float32) for v in evaluate(op, inputs, attrs)]
+    weights = (1, 2, 3) if constant else ()
+    check_node(TABLE, op, inputs, attrs, expected=wanted, constant=weights, rtol=2e-5, atol=2e-5)
+
+
+def test_gates_of_a_part_are_all_that_is_kept() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["": 21]>
+        g (float[64,1,3] x) => (float[64,1,1,16] y) { y, h, c = LSTM<hidden_size=16>(x, w, r) }"""
+    )
+    for name, size in (("w", 3), ("r", 16)):
+        array = RNG.normal(size=(1, 64, size)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    exe = accelc.compile(model, verify=False)
+    gates = 64 * 64 * 4
+    assert exe.memory_plan.peak_bytes < gates / 2
 
 
 def test_no_steps_gives_the_initial_state() -> None:
