@@ -33,8 +33,8 @@ def block(
     """A circuit with ``<i|U|j> = matrix[i, j]``: rows and columns number states of the same, lowest qubits.
 
     Args:
-        matrix: float64 [M, N] of spectral norm at most 1; M and N at most 2**qubits. Where M + N is above
-            2**qubits, at least M + N - 2**qubits singular values have to be 1.
+        matrix: float64 [M, N] of spectral norm at most 1, but for what the error covers; M and N at most 2**qubits.
+            Where M + N is above 2**qubits, at least M + N - 2**qubits singular values have to be 1.
         qubits: Of the circuit.
         max_error: Allowed Frobenius norm of the difference, relative to that of ``matrix``.
         cx: Number of CX; None looks for the least.
@@ -49,7 +49,7 @@ def block(
         UsageError: The matrix is not one of these.
         LimitError: The search would take more memory than :data:`MOST_BYTES`.
     """
-    wanted = _checked(matrix, qubits)
+    wanted = _checked(matrix, qubits, max_error)
     needed = 2 * 8 * wanted.size**2
     if needed > MOST_BYTES:
         raise LimitError(
@@ -73,20 +73,23 @@ def block(
             return known
     rng = np.random.default_rng(seed)
     deadline = time.monotonic() + time_limit_s
+    # Whole rows are found as whole columns: then nothing lies below the block.
+    is_turned = rows < columns == 2**qubits
+    target = wanted.T if is_turned else wanted
     if cx is None:
-        found = fewest(wanted, qubits, max_error, deadline, rng)
+        found = fewest(target, qubits, max_error, deadline, rng)
     else:
         template = round_robin(qubits, cx)
-        found = fit(template, wanted, effort_for(template.size, max_error, deadline, draws=16), rng)
+        found = fit(template, target, effort_for(template.size, max_error, deadline, draws=16), rng)
     if found is None or found.error > max_error:
         return None
-    circuit = found.circuit()
+    circuit = found.circuit().inverse() if is_turned else found.circuit()
     is_cut_short = time.monotonic() > deadline
     store.put(wanted, settings, circuit, time_limit_s if is_cut_short else math.inf)
     return circuit
 
 
-def _checked(matrix: np.ndarray, qubits: int) -> np.ndarray:
+def _checked(matrix: np.ndarray, qubits: int, max_error: float) -> np.ndarray:
     """The matrix as float64."""
     wanted = np.asarray(matrix)
     if wanted.ndim != 2 or not wanted.size or wanted.dtype.kind not in "fiub":
@@ -100,8 +103,12 @@ def _checked(matrix: np.ndarray, qubits: int) -> np.ndarray:
     if qubits < 1 or max(wanted.shape) > 2**qubits:
         raise UsageError(f"a block of shape {wanted.shape} does not fit on {qubits} qubits")
     values = np.linalg.svd(wanted, compute_uv=False)
-    if values[0] > 1 + _NORM_SLACK:
-        raise UsageError("a block has a spectral norm of at most 1", why=f"this one's is {values[0]:.6g}")
+    beyond = float(np.linalg.norm(np.maximum(values - 1, 0)))
+    if beyond > max(_NORM_SLACK, max_error * float(np.linalg.norm(values))):
+        raise UsageError(
+            "a block has a spectral norm of at most 1",
+            why=f"this one's is {values[0]:.6g}, and the error allowed does not cover what is beyond",
+        )
     forced = sum(wanted.shape) - 2**qubits
     if forced > 0 and values[forced - 1] < 1 - 1e-6:
         raise UsageError(

@@ -76,15 +76,58 @@ def upward(
     blocks = blocks_for(equations(target, qubits), qubits)
     if qubits == 2 and step == 2 and (np.linalg.slogdet(target)[0] < 0) != blocks % 2:
         blocks += 1  # each CX of two qubits changes the sign of the determinant
+    few = _structured(target, qubits, max_error, deadline, rng, range(blocks % step, blocks, step))
+    if few is not None:
+        return few
     while True:
         template = round_robin(qubits, blocks)
-        draws = 8 if template.size < _LARGE else 3
+        draws = 8 if template.size < _SMALL else 2
         found = fit(template, target, effort_for(template.size, max_error, deadline, draws), rng)
         if found.error <= max_error:
             return found
         if time.monotonic() > deadline or qubits < 2:
             return None
         blocks += max(step, math.ceil(blocks / 100))
+
+
+def _structured(
+    target: np.ndarray,
+    qubits: int,
+    max_error: float,
+    deadline: float,
+    rng: np.random.Generator,
+    choices: range,
+) -> Fitted | None:
+    """The fewest blocks found that do although they have fewer angles than there are conditions.
+
+    Products of small matrices, signs and some permutations are such; others cost these short trials, each with
+    twice the blocks of the one before.
+    """
+    failed = -1
+    at = 0
+    while at < (len(choices) + 1) // 2:
+        found = _trial(target, qubits, choices[at], max_error, deadline, rng)
+        if found is not None:
+            break
+        failed, at = at, 2 * at + 1
+    else:
+        return None
+    while at - failed > 1:
+        middle = (at + failed) // 2
+        better = _trial(target, qubits, choices[middle], max_error, deadline, rng)
+        if better is None:
+            failed = middle
+        else:
+            found, at = better, middle
+    return found
+
+
+def _trial(
+    target: np.ndarray, qubits: int, blocks: int, max_error: float, deadline: float, rng: np.random.Generator
+) -> Fitted | None:
+    effort = Effort(max_error, deadline, draws=4, starts=4, patience=8, progress=0.97)
+    found = fit(round_robin(qubits, blocks), target, effort, rng)
+    return found if found.error <= max_error else None
 
 
 def downward(

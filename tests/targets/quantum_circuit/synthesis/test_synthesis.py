@@ -64,6 +64,33 @@ def test_an_allowed_error_saves_gates(error: float, cx: int) -> None:
     assert circuit.counts().get("cx", 0) <= cx
 
 
+@pytest.mark.parametrize(
+    ("wanted", "cx"), [(np.eye(16), 0), (np.kron(rotation(4, 1), rotation(4, 2)), 24), (np.eye(4), 0)]
+)
+def test_structure_saves_gates(wanted: np.ndarray, cx: int) -> None:
+    circuit = orthogonal(wanted, cache=False)
+    assert circuit is not None
+    np.testing.assert_allclose(circuit.unitary(), wanted, atol=1e-8)
+    assert circuit.counts().get("cx", 0) <= cx
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_isometries(is_turned: bool) -> None:
+    wanted = rotation(8, 4)[:, :3]
+    wanted = wanted.T if is_turned else wanted
+    circuit = block(wanted, 3, cache=False)
+    assert circuit is not None
+    np.testing.assert_allclose(circuit.unitary()[: wanted.shape[0], : wanted.shape[1]], wanted, atol=1e-8)
+    assert circuit.counts()["cx"] <= 9
+
+
+def test_what_the_error_covers_may_be_beyond_the_norm() -> None:
+    wanted = 1.03 * unit(4, 8, 3)
+    circuit = block(wanted, 4, max_error=0.05, cache=False)
+    assert circuit is not None
+    assert np.linalg.norm(circuit.unitary()[:4, :8] - wanted) <= 0.05 * np.linalg.norm(wanted)
+
+
 def test_same_seed_same_circuit(tmp_path: Path) -> None:
     wanted = unit(4, 8, 5)
     first = block(wanted, 4, cache=tmp_path / "a")
