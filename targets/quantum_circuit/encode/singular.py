@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from accelc.targets.quantum_circuit.circuit import Circuit, Gate
-from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Job, Prediction, bits, share_at
+from accelc.targets.quantum_circuit.encode.base import BlockEncoding, Job, Prediction, bits, padded, share_at
 from accelc.targets.quantum_circuit.encode.multiplexed import merged_rotations, multiplexed_ry
 from accelc.targets.quantum_circuit.synthesis.blocks import block
 from accelc.targets.quantum_circuit.synthesis.orthogonals import orthogonal
 
+_LARGE = 6  # qubits of factors that take minutes
 _MARGIN = 0.9  # of the error is given out
 _LEAST_ERROR = 1e-11  # of a factor
-_MOST_QUBITS = 6  # of a factor: what numeric synthesis does in minutes
+_WHOLE_QUBITS = 6  # of a factor that is found as a whole: larger ones are completed and halved
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,37 @@ class SingularValues:
 
     def predict(self, job: Job) -> Prediction | None:
         """Half a CX for each free number of the factors, and one for each singular value but one."""
-        if max(job.row_bits, job.column_bits) > _MOST_QUBITS:
-            return None
         rank, max_error = _split(job)
-        free = [count * share_at(max_error) for count in _free_numbers(job, rank)]
-        cx = 0.51 * sum(free) + 2 ** bits(rank) - 1
-        return Prediction(cx, job.norm, sum(1e-3 * count + 1.5e-8 * count**3 for count in free))
+        cx, seconds = 2.0 ** bits(rank) - 1, 0.0
+        for side, count in zip(job.matrix.shape, _free_numbers(job, rank), strict=True):
+            qubits = bits(side)
+            if qubits <= _WHOLE_QUBITS:
+                cx += 0.51 * count * share_at(max_error)
+                seconds += 1e-3 * count + 1.5e-8 * count**3
+            elif 2 * rank > 2**qubits:
+                cx += 0.26 * 4**qubits
+                seconds += 2.0 * 4 ** (qubits - 5)
+            else:
+                return None  # most of the factor would be made for nothing
+        return Prediction(cx, job.norm, seconds)
 
     def encode(self, job: Job) -> BlockEncoding | None:
         """The encoding; None if a factor was not found in time."""
         rank, allowed = _split(job)
+        best = None
+        largest = max(job.row_bits, job.column_bits)
+        if share_at(allowed) < 1 and largest >= _LARGE:
+            # Large factors with less than their numbers take many fits: have the sure ones first.
+            half = replace(job, deadline=job.deadline - 0.4 * job.seconds_left)
+            best = self._encoded(half, job.rank, max(_LEAST_ERROR, _MARGIN * _left(job, job.rank)))
         # Errors of the factors weigh by the singular values: where they do not even out, less has to do.
         for share in (1.0, 0.6, 0.3):
             found = self._encoded(job, rank, share * allowed)
-            if found is None or found.error(job.matrix) <= job.max_error:
-                return found
-        return None
+            if found is None:
+                break
+            if found.error(job.matrix) <= job.max_error:
+                return found if best is None or found.cx < best.cx else best
+        return best
 
     def _encoded(self, job: Job, rank: int, max_error: float) -> BlockEncoding | None:
         """The encoding with a rank, and factors within an error."""
@@ -83,17 +99,20 @@ def _free_numbers(job: Job, rank: int) -> tuple[int, int]:
 
 def _split(job: Job) -> tuple[int, float]:
     """The rank, and the error left to each factor, that need the fewest numbers: a lower rank leaves less error."""
-    values = job.singular_values
-    tail = np.append(np.sqrt(np.cumsum(values[::-1] ** 2))[::-1], 0.0) / np.linalg.norm(values)
-    best = job.rank, max(_LEAST_ERROR, _MARGIN * job.max_error)
-    least = math.inf
-    for rank in range(job.rank, len(values) + 1):
-        left = max(0.0, job.max_error**2 - float(tail[rank]) ** 2)
-        allowed = max(_LEAST_ERROR, _MARGIN * math.sqrt(left / 2))
+    best, least = (job.rank, max(_LEAST_ERROR, _MARGIN * _left(job, job.rank))), math.inf
+    ranks = range(job.rank, len(job.singular_values) + 1)
+    for rank in ranks if max(job.row_bits, job.column_bits) <= _WHOLE_QUBITS else ():
+        allowed = max(_LEAST_ERROR, _MARGIN * _left(job, rank))
         cost = sum(_free_numbers(job, rank)) * share_at(allowed) + 2 ** (bits(rank) + 1)
         if cost < least:
             best, least = (rank, allowed), cost
     return best
+
+
+def _left(job: Job, rank: int) -> float:
+    """The error that a rank leaves to each of the two factors."""
+    dropped = float(np.linalg.norm(job.singular_values[rank:]) / np.linalg.norm(job.singular_values))
+    return math.sqrt(max(0.0, job.max_error**2 - dropped**2) / 2)
 
 
 def _turned(
@@ -120,6 +139,21 @@ def _factor(matrix: np.ndarray, qubits: int, max_error: float, job: Job, limit_s
     """An isometry [M, N], or the transpose of one, as a block on that many qubits without a further one."""
     if not qubits:
         return Circuit(0, ())
+    if qubits > _WHOLE_QUBITS:
+        matrix = _completed(matrix, 1 << qubits)
+        return orthogonal(matrix, max_error=max_error, time_limit_s=limit_s, seed=job.seed, cache=job.cache)
     if matrix.shape == (1 << qubits, 1 << qubits) and share_at(max_error) == 1.0:
         return orthogonal(matrix, max_error=max_error, time_limit_s=limit_s, seed=job.seed, cache=job.cache)
     return block(matrix, qubits, max_error=max_error, time_limit_s=limit_s, seed=job.seed, cache=job.cache)
+
+
+def _completed(matrix: np.ndarray, size: int) -> np.ndarray:
+    """An orthogonal matrix [size, size] of determinant 1 that begins with an isometry, or with the transpose of one."""
+    rows, columns = matrix.shape
+    if rows < columns:
+        return _completed(matrix.T, size).T
+    full = np.linalg.qr(padded(matrix, size, columns), mode="complete")[0]
+    full[:, :columns] = padded(matrix, size, columns)
+    if columns < size and np.linalg.slogdet(full)[0] < 0:
+        full[:, -1] *= -1
+    return full

@@ -161,3 +161,12 @@ def test_diagonals_within_the_error_are_left_out() -> None:
     found = encode(matrix, methods=["diagonals"], max_error=0.01, cache_dir=False)
     assert 0 < found.error(matrix) < 0.01
     assert found.cx <= 3
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (11, 14)], ids=str)
+def test_large_factors_are_completed(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelc.targets.quantum_circuit.encode.singular._WHOLE_QUBITS", 3)
+    matrix = gaussian(shape, 10)
+    assert encode(matrix, methods=["singular"], max_error=1e-6, cache_dir=False).error(matrix) < 1e-6
+    with pytest.raises(UnsupportedError, match="no encoding reached"):
+        encode(matrix[:, :4], methods=["singular"], cache_dir=False)
