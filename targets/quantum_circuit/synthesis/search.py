@@ -13,8 +13,10 @@ from accelc.targets.quantum_circuit.synthesis.template import blocks_for, round_
 
 # Free numbers of the largest matrix for which several starts are stepped together: larger ones fill the cores alone.
 _SMALL = 200
-# Free numbers from which a fit takes long, and one that fails is worth less than one with more blocks.
-_LARGE = 1000
+# Free numbers from which a fit takes long. A few angles more than there are conditions then spare it the plateaus
+# (an SO(64) took 34 steps with 1012 blocks, and 70 to 140 with the 1005 that counting asks for).
+_LARGE = 600
+_SPARE = 1 / 200
 # See :func:`downward`.
 _FACTOR, _POWER = 0.8, 1.3
 
@@ -33,7 +35,7 @@ def equations(matrix: np.ndarray, qubits: int) -> int:
 def effort_for(size: int, max_error: float, deadline: float, draws: int) -> Effort:
     """An effort whose starts in step suit templates of ``size`` angles."""
     starts = max(1, min(8, _SMALL // max(1, size)))
-    patience, progress = (50, 0.9) if max_error < TIGHT else (8, 0.97)
+    patience, progress = (50, 0.9) if max_error < TIGHT else (8, 0.97) if size < _LARGE else (5, 0.95)
     return Effort(max_error, deadline, max(draws, starts), starts, patience, progress)
 
 
@@ -76,6 +78,8 @@ def upward(
     blocks = blocks_for(equations(target, qubits), qubits)
     if qubits == 2 and step == 2 and (np.linalg.slogdet(target)[0] < 0) != blocks % 2:
         blocks += 1  # each CX of two qubits changes the sign of the determinant
+    if blocks * 2 > _LARGE:
+        blocks += math.ceil(blocks * _SPARE)
     few = _structured(target, qubits, max_error, deadline, rng, range(blocks % step, blocks, step))
     if few is not None:
         return few
