@@ -50,14 +50,6 @@ def by_halves(matrix: np.ndarray, leaf_qubits: int, leaf: Leaf) -> tuple[Gate, .
     return (*before, *middle, *after)
 
 
-def crossings(qubits: int, leaf_qubits: int, leaf_cx: int) -> int:
-    """Number of CX that :func:`by_halves` takes with leaves of ``leaf_cx``."""
-    cx = leaf_cx
-    for n in range(leaf_qubits + 1, qubits + 1):
-        cx = 4 * cx + 2 ** (n - 1) - 1 + 2 * (2 ** (n - 2) + 1)
-    return cx
-
-
 def _halves(
     matrix: np.ndarray,
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, tuple[np.ndarray, np.ndarray]]:

@@ -64,10 +64,6 @@ class Template:
         """:meth:`gates` as a circuit."""
         return Circuit(self.qubits, self.gates(angles))
 
-    def without(self, block: int) -> Template:
-        """The template with one block less."""
-        return Template(self.qubits, self.pairs[:block] + self.pairs[block + 1 :])
-
 
 def round_robin(qubits: int, blocks: int) -> Template:
     """A template whose pairs go round all pairs of qubits, those of one round being disjoint (a 1-factorisation).
