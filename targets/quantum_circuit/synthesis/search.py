@@ -129,7 +129,8 @@ def _structured(
 def _trial(
     target: np.ndarray, qubits: int, blocks: int, max_error: float, deadline: float, rng: np.random.Generator
 ) -> Fitted | None:
-    effort = Effort(max_error, deadline, draws=4, starts=4, patience=8, progress=0.97)
+    starts = 4 if qubits + 2 * blocks < _SMALL else 1
+    effort = Effort(max_error, deadline, draws=starts, starts=starts, patience=8, progress=0.97)
     found = fit(round_robin(qubits, blocks), target, effort, rng)
     return found if found.error <= max_error else None
 
@@ -155,11 +156,15 @@ def downward(
         rng: Draws the starts.
         conditions: Angles that an exact circuit would need.
     """
-    factor, failed, best = _FACTOR, -1, None
+    factor, failed = _FACTOR, -1
+    best = _structured(
+        target, qubits, max_error, deadline, rng, range(_blocks_at(max_error, factor, conditions, qubits))
+    )
+    if best is not None:
+        return best
     while time.monotonic() < deadline:
         if best is None:
-            missing = (max_error / factor) ** (1 / _POWER)
-            blocks = max(failed + 1, blocks_for(round(conditions * (1 - min(missing, 1.0))), qubits))
+            blocks = max(failed + 1, _blocks_at(max_error, factor, conditions, qubits))
         else:
             count = len(best.template.pairs)
             step = max(1, count // 100)
@@ -176,3 +181,9 @@ def downward(
         missing = max(1 / conditions, 1 - template.size / conditions)
         factor = max(1.1 * factor, found.error / missing**_POWER)
     return best
+
+
+def _blocks_at(max_error: float, factor: float, conditions: int, qubits: int) -> int:
+    """The blocks with which the error is expected to be ``max_error``."""
+    missing = min(1.0, (max_error / factor) ** (1 / _POWER))
+    return blocks_for(round(conditions * (1 - missing)), qubits)

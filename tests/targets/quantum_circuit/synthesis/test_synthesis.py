@@ -74,6 +74,13 @@ def test_structure_saves_gates(wanted: np.ndarray, cx: int) -> None:
     assert circuit.counts().get("cx", 0) <= cx
 
 
+@pytest.mark.parametrize("error", [1e-9, 0.05])
+def test_a_multiple_of_one_takes_no_cx(error: float) -> None:
+    circuit = block(np.eye(8) / 2, 4, max_error=error, cache=False)
+    assert circuit is not None
+    assert "cx" not in circuit.counts()
+
+
 @pytest.mark.parametrize("is_turned", [False, True])
 def test_isometries(is_turned: bool) -> None:
     wanted = rotation(8, 4)[:, :3]
