@@ -76,6 +76,18 @@ def test_a_vocabulary_stays_on_the_right() -> None:
     assert products(found) == [(4, MANY_COLUMNS)]
 
 
+@pytest.mark.parametrize(("columns", "eigen"), [(MANY_COLUMNS + 1, True), (MANY_COLUMNS, False)])
+def test_a_vocabulary_takes_features_as_they_come(columns: int, eigen: bool) -> None:
+    def logits(weights: Any, x: Any) -> Any:
+        first, vocabulary = weights
+        return jnp.tanh(x @ first) @ vocabulary
+
+    found = check(logits, [drawn(64, 64) / 8, drawn(64, columns)], drawn(1, 4, 64))
+    last = [eqn for eqn in found.jaxpr.eqns if eqn.primitive.name == "dot_general"][-1]
+    assert last.outvars[0].aval.shape == (1, 4, columns)
+    assert last.params["dimension_numbers"][0] == (((0,), (0,)) if eigen else ((2,), (1,)))
+
+
 def attention(weights: Any, x: Any) -> Any:
     """One layer of a transformer, as lowerings write it."""
     merged, out, scale = weights
