@@ -46,9 +46,9 @@ def allocate(
     """
     check(buffers, alignment)
     _check_fixed(buffers)
-    bound = lower_bound(buffers, alignment=alignment)
-    goal = max(bound, capacity_bytes or 0)
     table = PieceTable.of(buffers, alignment)
+    bound = lower_bound(buffers, alignment=alignment, table=table)
+    goal = max(bound, capacity_bytes or 0)
     start = time.monotonic()
     offsets = first_fit(buffers, table, goal, alignment, start + time_limit_s / 2)
     plan = _plan(buffers, offsets, bound, alignment)

@@ -163,8 +163,11 @@ class PieceTable:
         return steps, np.cumsum(change)
 
 
-def lower_bound(buffers: Sequence[Buffer], *, alignment: int = 64) -> int:
-    """Largest sum of sizes alive at one step, or the least end of a single buffer, in bytes."""
-    used = PieceTable.of(buffers, alignment).totals()[1]
+def lower_bound(buffers: Sequence[Buffer], *, alignment: int = 64, table: PieceTable | None = None) -> int:
+    """Largest sum of sizes alive at one step, or the least end of a single buffer, in bytes.
+
+    ``table`` holds the pieces of the buffers, if there is one already.
+    """
+    used = (table or PieceTable.of(buffers, alignment)).totals()[1]
     ends = ((b.offset or 0) - (-b.size // alignment) * alignment for b in buffers if b.size)
     return max(int(used.max(initial=0)), max(ends, default=0))

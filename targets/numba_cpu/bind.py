@@ -26,7 +26,7 @@ from accelc.targets.numba_cpu.region_memory import (
     last_uses,
     workspace_key,
 )
-from accelc.targets.numba_cpu.tensors import TensorTable
+from accelc.targets.numba_cpu.tensors import TensorTable, constant_tensors
 
 STEP_WORDS = 8
 """int64 words of a row of the step table: see native_run.py."""
@@ -100,6 +100,7 @@ class Binder:
         self.constants = constants
         self.threads = threads
         self.roots = [program.root(value.id) for value in program.values]
+        self.fixed = constant_tensors(program)
 
     def bind(
         self,
@@ -130,7 +131,7 @@ class _RegionBinder:
     def __init__(self, binder: Binder, symbols: Mapping[str, int], external: frozenset[int]) -> None:
         self.binder = binder
         self.symbols = symbols
-        self.table = TensorTable(binder.program, symbols)
+        self.table = TensorTable(binder.program, symbols, binder.fixed)
         self.words: list[int] = []
         self.addresses: list[tuple[int, int, int]] = []  # word, buffer key, byte offset
         self.rows: list[tuple[int, ...]] = []

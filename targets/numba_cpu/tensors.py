@@ -20,12 +20,15 @@ class TensorTable:
     Args:
         program: The program.
         symbols: Sizes of the symbols that the values asked for depend on.
+        known: Operands that do not depend on symbols, if they were made before.
     """
 
-    def __init__(self, program: Program, symbols: Mapping[str, int]) -> None:
+    def __init__(
+        self, program: Program, symbols: Mapping[str, int], known: Mapping[int, Tensor] | None = None
+    ) -> None:
         self.program = program
         self.symbols = symbols
-        self.tensors: dict[int, Tensor] = {}
+        self.tensors: dict[int, Tensor] = dict(known or {})
         self._extents: dict[str, int] = {}
 
     def copy(self, program: Program) -> TensorTable:
@@ -108,6 +111,19 @@ class TensorTable:
         offset = base.offset + start * strides[view.axis]
         strides[view.axis] *= view.step
         return Tensor(base.value, base.dtype, shape, tuple(strides), offset)
+
+
+def constant_tensors(program: Program) -> dict[int, Tensor]:
+    """Constants and their views, as they lie for all sizes of the symbols. O(values)."""
+    table = TensorTable(program, {})
+    fixed: set[int] = set()
+    for value in program.values:  # every base comes before its views
+        dims = value.dims if value.view is None else (*value.dims, value.view.start)
+        owned = value.kind == "constant" if value.view is None else value.view.base in fixed
+        if owned and all(isinstance(dim, int) for dim in dims):
+            fixed.add(value.id)
+            table.tensor(value.id)
+    return table.tensors
 
 
 def _reshape(value: Value, base: Tensor, shape: tuple[int, ...]) -> Tensor:
