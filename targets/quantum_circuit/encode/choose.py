@@ -148,7 +148,10 @@ def _best(job: Job, names: Sequence[str]) -> tuple[BlockEncoding, bool]:
             continue
         others_wait = any(_LONG_SECONDS > later.seconds > 1 for _, later in ranked[place + 1 :])
         share = _SHARE if others_wait else 1.0
-        found = _tried(name, replace(job, deadline=time.monotonic() + share * job.seconds_left))
+        deadline = time.monotonic() + share * job.seconds_left
+        found = _tried(name, replace(job, deadline=deadline))
+        if found is not None and time.monotonic() >= deadline:
+            late.append(name)  # it might have found a smaller one
         if found is None:
             failed.add(name)
             late += [name] if prediction.seconds > 1 else []

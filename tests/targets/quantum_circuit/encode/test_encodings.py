@@ -163,10 +163,20 @@ def test_diagonals_within_the_error_are_left_out() -> None:
     assert found.cx <= 3
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (11, 14)], ids=str)
+@pytest.mark.parametrize("shape", [(8, 8), (6, 7)], ids=str)
 def test_large_factors_are_completed(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accelc.targets.quantum_circuit.encode.singular._WHOLE_QUBITS", 3)
+    monkeypatch.setattr("accelc.targets.quantum_circuit.encode.singular._WHOLE_QUBITS", 2)
+    monkeypatch.setattr("accelc.targets.quantum_circuit.encode.singular._LARGE", 2)
     matrix = gaussian(shape, 10)
     assert encode(matrix, methods=["singular"], max_error=1e-6, cache_dir=False).error(matrix) < 1e-6
     with pytest.raises(UnsupportedError, match="no encoding reached"):
-        encode(matrix[:, :4], methods=["singular"], cache_dir=False)
+        encode(matrix[:, :2], methods=["singular"], cache_dir=False)
+
+
+def test_large_factors_are_halved_where_the_time_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelc.targets.quantum_circuit.encode.singular._LARGE", 4)
+    monkeypatch.setattr("accelc.targets.quantum_circuit.encode.singular.block", lambda *_, **__: None)
+    matrix = gaussian((9, 16), 11)  # V fills more than half of its qubits' states
+    found = encode(matrix, methods=["singular"], max_error=1e-6, cache_dir=False)
+    assert found.error(matrix) < 1e-6
+    assert found.alpha == pytest.approx(np.linalg.norm(matrix, 2))
