@@ -138,7 +138,7 @@ def test_what_follows_a_product_is_right_in_its_order(name: str) -> None:
     check(lambda w, x: OPS[name](x @ w[0]), [drawn(64, 64)], drawn(1, 6, 64))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.sampled_from([(1, 5), (5, 1), (2, 3), (0, 4), (1, 1)]),
     st.lists(st.sampled_from(sorted(OPS)), max_size=3),
