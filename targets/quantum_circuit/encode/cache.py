@@ -1,29 +1,24 @@
 """Finished encodings on disk: JSON named by the hash of what was asked.
 
-Data only. A file is written under a temporary name and renamed; one that is damaged, or is no encoding of that
-shape, reads as a miss. Whoever reads one still checks the circuit against the matrix.
+Data only. A file that is damaged, or is no encoding of that shape, reads as a miss. Whoever reads one still checks
+the circuit against the matrix.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from accelc.cache_folder import DataFolder, content_key
 from accelc.errors import AccelcError
 from accelc.targets.quantum_circuit.circuit import Circuit, Gate
 from accelc.targets.quantum_circuit.encode.base import BlockEncoding, bits
-from accelc.targets.quantum_circuit.synthesis.cache import default_folder
 
 VERSION = 1  # raised whenever the same question may get a better answer
-_MOST_BYTES = 64 << 20  # of a file: larger ones are made anew rather than read
 
 
 class EncodingCache:
@@ -34,27 +29,22 @@ class EncodingCache:
     """
 
     def __init__(self, folder: Path | bool | None = None) -> None:
-        self.folder: Path | None = None
-        if folder is not False:
-            given = default_folder() if folder is None or folder is True else Path(folder)
-            self.folder = given.expanduser().absolute() / "encodings"
+        self.files = DataFolder("encodings", folder)
 
     def get(
         self, matrix: np.ndarray, settings: dict[str, object], time_limit_s: float
     ) -> BlockEncoding | None:
         """The encoding kept; None if there is none, or one that was cut short at less than ``time_limit_s``."""
-        if self.folder is None:
+        content = self.files.read(_key(matrix, settings))
+        if content is None:
             return None
-        path = self._path(matrix, settings)
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                return None
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(content)
             limit = found["limit_s"]
             if limit is not None and float(limit) < time_limit_s:
                 return None
             return _encoding(found, (matrix.shape[0], matrix.shape[1]))
-        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError, AccelcError):
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError, AccelcError):
             return None
 
     def put(
@@ -68,32 +58,12 @@ class EncodingCache:
             encoding: The answer.
             limit_s: The time that cut the search short; None if nothing did.
         """
-        if self.folder is None:
-            return
         text = json.dumps(_record(encoding, limit_s), separators=(",", ":"))
-        if len(text) > _MOST_BYTES:
-            return
-        name = None
-        try:
-            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self.folder)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(name, self._path(matrix, settings))
-            name = None
-        except OSError:
-            pass  # a cache that cannot be written is none
-        finally:
-            if name is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
+        self.files.write(_key(matrix, settings), text.encode())
 
-    def _path(self, matrix: np.ndarray, settings: dict[str, object]) -> Path:
-        assert self.folder is not None
-        head = json.dumps([VERSION, matrix.shape, settings], sort_keys=True).encode()
-        content = np.ascontiguousarray(matrix, "<f8").tobytes()
-        return self.folder / (hashlib.sha256(head + b"\n" + content).hexdigest() + ".json")
+
+def _key(matrix: np.ndarray, settings: dict[str, object]) -> str:
+    return content_key([VERSION, matrix.shape, settings], matrix)
 
 
 def _record(encoding: BlockEncoding, limit_s: float | None) -> dict[str, object]:

@@ -17,6 +17,7 @@ from accelc.targets.quantum_circuit.synthesis.cosine_sine import by_halves
 from accelc.targets.quantum_circuit.synthesis.orthogonals import orthogonal
 
 _LARGE = 6  # qubits of factors that take minutes
+_HALVED_S = 10.0  # what a factor by quarters takes
 _IMPROVE_S = 150.0  # a whole factor has 4% fewer CX than one by halves
 _LEAST_LEAF = 3  # qubits of the smallest parts of a factor
 _MARGIN = 0.9  # of the error is given out
@@ -42,7 +43,8 @@ class SingularValues:
             qubits = bits(side)
             if qubits <= _WHOLE_QUBITS:
                 cx += 0.51 * count * share_at(max_error)
-                seconds += 1e-3 * count + 1.5e-8 * count**3
+                is_halved = qubits >= _LARGE and 2 * rank > 2**qubits
+                seconds += _HALVED_S if is_halved else 1e-3 * count + 1.5e-8 * count**3
             elif 2 * rank > 2**qubits:
                 cx += 0.26 * 4**qubits
                 seconds += 2.0 * 4 ** (qubits - 5)
