@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelc.cache_folder import default_folder
 from accelc.errors import UsageError
 
 MAGIC = b"accelc object 1\n"
@@ -38,21 +39,11 @@ class CacheStats:
     writable: bool
 
 
-def default_folder() -> Path:
-    """``$ACCELC_CACHE_DIR``, else the user's cache folder."""
-    given = os.environ.get("ACCELC_CACHE_DIR")
-    if given:
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("accelc"))
-
-
 class ObjectCache:
     """Objects by key (hex digits).
 
     Args:
-        folder: Where to keep them (a subfolder ``kernels`` is used); None is :func:`default_folder`.
+        folder: Where to keep them (a subfolder ``kernels`` is used); None is the user's cache.
         limit_bytes: Total size above which the least recently used objects are removed.
 
     Raises:

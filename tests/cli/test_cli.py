@@ -191,6 +191,14 @@ def test_cache_clear(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("cache", "clear", "--cache-dir", tmp_path / "cache")
     assert code == 0
     assert out.startswith("removed 0 kernels")
+    kept = tmp_path / "cache" / "circuits" / "a.npz"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"12")
+    _, out, _ = run("cache", "info", "--cache-dir", tmp_path / "cache")
+    assert "1 files, 2 B" in out
+    _, out, _ = run("cache", "clear", "--cache-dir", tmp_path / "cache")
+    assert "removed 1 files of circuits" in out
+    assert not kept.exists()
 
 
 USAGE = [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from kernel_text_harness import ENTRY
 
+from accelc.cache_folder import default_folder
 from accelc.errors import UsageError
 from accelc.targets.numba_cpu import compile_worker, kernel_store, object_cache
 from accelc.targets.numba_cpu.compile_kernel import KernelCompileError
@@ -141,7 +142,7 @@ def test_environment_moves_the_default(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("ACCELC_CACHE_DIR", str(tmp_path / "here"))
     assert ObjectCache().folder == tmp_path / "here" / "kernels"
     monkeypatch.delenv("ACCELC_CACHE_DIR")
-    assert object_cache.default_folder().name == "accelc"
+    assert default_folder().name == "accelc"
 
 
 # ---------------------------------------------------------------------- the store
