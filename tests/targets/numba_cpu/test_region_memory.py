@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import accelc
@@ -12,6 +13,7 @@ from accelc.errors import AccelcError, ArtifactError
 from accelc.plan.arena import Buffer
 from accelc.targets.numba_cpu.executable import CpuExecutable
 from accelc.targets.numba_cpu.region_memory import digest, planned
+from accelc.targets.numba_cpu.tensors import TensorTable, constant_tensors
 
 MLP = Path(__file__).parents[3] / "examples" / "digits" / "mlp.onnx"
 BUFFERS = [Buffer(64, 0, 1), Buffer(100, 1, 2), Buffer(64, 2, 3)]
@@ -46,3 +48,19 @@ def test_arenas_are_as_large_as_their_plans() -> None:
     assert isinstance(exe, CpuExecutable)
     exe(pixels=np.zeros((5, 64), np.float32))
     assert exe.arena_bytes == exe.memory_plan.peak_bytes > 0
+
+
+def test_constants_lie_alike_for_all_sizes() -> None:
+    text = """<ir_version: 10, opset_import: ["": 21]> g (float[N,4] x) => (float[N,4] z)
+        <float[4] b = {1, 2, 3, 4}, float[1,8] w = {1, 2, 3, 4, 5, 6, 7, 8}>
+        { h, t = Split<axis=1, num_outputs=2>(w)  a = Add(x, b)  c = Mul(a, t)  z = Sub(c, h) }"""
+    exe = accelc.compile(onnx.parser.parse_model(text), verify=False)
+    assert isinstance(exe, CpuExecutable)
+    fixed = constant_tensors(exe.program)
+    assert set(fixed) >= set(exe.program.constants)
+    for size in (1, 7):
+        table = TensorTable(exe.program, {"N": size})
+        assert {value: table.tensor(value) for value in fixed} == fixed
+        x = np.ones((size, 4), np.float32)
+        want = (1 + np.arange(1, 5)) * np.arange(5, 9) - np.arange(1, 5)
+        np.testing.assert_array_equal(exe(x=x), np.tile(want, (size, 1)))
