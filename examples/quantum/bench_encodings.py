@@ -12,13 +12,9 @@ to. The last lines prune a 64 x 64 layer to a tenth of its weights by magnitude.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
-
-# The products are small: BLAS threads that wait for each other on a busy machine cost ten times what they give.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from nets import load_digits, train

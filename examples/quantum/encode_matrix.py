@@ -21,9 +21,6 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-# The products are small: BLAS threads that wait for each other on a busy machine cost ten times what they give.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import numpy as np
 
 from accelc.errors import EXIT_INTERRUPTED, EXIT_LIMIT, AccelcError, UsageError

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelc.targets.quantum_circuit.circuit import Circuit
+from accelc.targets.quantum_circuit.synthesis.blas_threads import one_blas_thread
 from accelc.targets.quantum_circuit.synthesis.products import Products
 from accelc.targets.quantum_circuit.synthesis.template import Template
 
@@ -64,6 +65,7 @@ class Effort:
     progress: float = 0.9
 
 
+@one_blas_thread()
 def fit(
     template: Template,
     target: np.ndarray,
