@@ -39,6 +39,9 @@ EARLY: dict[str, Callable[..., Any]] = {
 left to the function that reads them, which otherwise would take many arguments for one."""
 
 
+_PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
+
+
 def _spread(x: np.ndarray, shape: Sequence[int], dims: Sequence[int]) -> np.ndarray:
     """``x`` with its dims at ``dims`` of ``shape``, the others of extent 1 or repeated."""
     wide = [1] * len(shape)
@@ -154,13 +157,16 @@ def split(closed: core.ClosedJaxpr, weights: int, names: Sequence[Name]) -> Spli
         names: What the weights are called, to share results between functions of the same weights.
 
     An equation goes to the first part if all it reads is there and its result is no larger: a bias spread over an
-    image stays where it can be fused.
+    image stays where it can be fused. So does one number spread to an operand of a product, as where a model makes its
+    weights by ConstantOfShape: XLA's CPU (jaxlib 0.10) reads such an operand as a whole matrix where it fuses the
+    product with a sum, and gives NaN.
     """
     jaxpr = closed.jaxpr
+    multiplied = _multiplied(jaxpr)
     named: dict[core.Var, Name] = dict(zip(jaxpr.invars[:weights], names, strict=True))
     first, rest = [], []
     for eqn in jaxpr.eqns:
-        if _is_early(eqn, named):
+        if _is_early(eqn, named) or _is_filled(eqn, multiplied):
             operands = tuple(str(x) if isinstance(x, core.Literal) else named[x] for x in eqn.invars)
             for i, out in enumerate(eqn.outvars):
                 named[out] = (eqn.primitive.name, str(eqn.params), i, operands)
@@ -181,6 +187,24 @@ def _is_early(eqn: Any, named: Mapping[core.Var, Name]) -> bool:
     if not read or not all(x in named for x in read):
         return False
     return sum(_nbytes(out) for out in eqn.outvars) <= sum(_nbytes(x) for x in read)
+
+
+def _multiplied(jaxpr: core.Jaxpr) -> set[core.Var]:
+    """Operands of products and convolutions, and what they are made of by early equations. One walk."""
+    found: set[core.Var] = set()
+    for eqn in reversed(jaxpr.eqns):
+        name = eqn.primitive.name
+        if name in _PRODUCTS or (name in EARLY and any(out in found for out in eqn.outvars)):
+            found.update(x for x in eqn.invars if not isinstance(x, core.Literal))
+    return found
+
+
+def _is_filled(eqn: Any, multiplied: set[core.Var]) -> bool:
+    """Whether an equation fills an operand of a product, of a known shape, with one number."""
+    if eqn.primitive.name != "broadcast_in_dim" or not all(isinstance(x, core.Literal) for x in eqn.invars):
+        return False
+    out = eqn.outvars[0]
+    return out in multiplied and all(isinstance(n, int) for n in out.aval.shape)
 
 
 def _nbytes(var: Any) -> int:
