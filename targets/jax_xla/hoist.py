@@ -166,7 +166,7 @@ def split(closed: core.ClosedJaxpr, weights: int, names: Sequence[Name]) -> Spli
     named: dict[core.Var, Name] = dict(zip(jaxpr.invars[:weights], names, strict=True))
     first, rest = [], []
     for eqn in jaxpr.eqns:
-        if _is_early(eqn, named) or _is_filled(eqn, multiplied):
+        if _is_early(eqn, named) or _is_filled(eqn, named, multiplied):
             operands = tuple(str(x) if isinstance(x, core.Literal) else named[x] for x in eqn.invars)
             for i, out in enumerate(eqn.outvars):
                 named[out] = (eqn.primitive.name, str(eqn.params), i, operands)
@@ -199,9 +199,11 @@ def _multiplied(jaxpr: core.Jaxpr) -> set[core.Var]:
     return found
 
 
-def _is_filled(eqn: Any, multiplied: set[core.Var]) -> bool:
+def _is_filled(eqn: Any, named: Mapping[core.Var, Name], multiplied: set[core.Var]) -> bool:
     """Whether an equation fills an operand of a product, of a known shape, with one number."""
-    if eqn.primitive.name != "broadcast_in_dim" or not all(isinstance(x, core.Literal) for x in eqn.invars):
+    if eqn.primitive.name != "broadcast_in_dim":
+        return False
+    if not all(isinstance(x, core.Literal) or (x in named and _nbytes(x) <= 8) for x in eqn.invars):
         return False
     out = eqn.outvars[0]
     return out in multiplied and all(isinstance(n, int) for n in out.aval.shape)

@@ -106,13 +106,14 @@ def test_one_number_spread_to_a_factor_is_a_matrix_of_its_own() -> None:
     """XLA's CPU gave NaN for such a product fused with a sum (jaxlib 0.10)."""
 
     def function(weights: Any, x: Any) -> Any:
-        factor = jnp.reshape(jnp.full((1000, 512), 0.5, jnp.float32), (512, 1000))
+        factor = jnp.reshape(jnp.full((1000, 512), weights[0] if weights else 0.5, jnp.float32), (512, 1000))
         return jnp.maximum(jnp.dot(x, factor, precision="highest"), 0).sum(0) + jnp.full(
             (1000,), 2, jnp.float32
         )
 
     x = np.random.default_rng(0).random((169, 512), np.float32)
-    parts = cut(function, [], x)
-    assert [shape.shape for shape in parts.shapes()] == [(512, 1000)]
-    (y,) = jax.jit(parts.main)(parts.prepare([]), x)
-    np.testing.assert_allclose(y, np.full(1000, 0.5 * x.sum(dtype=np.float64) + 2), rtol=1e-5)
+    for weights in ([], [np.float32(0.5)]):
+        parts = cut(function, weights, x)
+        assert [shape.shape for shape in parts.shapes()] == [(512, 1000)]
+        (y,) = jax.jit(parts.main)(parts.prepare(weights), x)
+        np.testing.assert_allclose(y, np.full(1000, 0.5 * x.sum(dtype=np.float64) + 2), rtol=1e-5)
