@@ -51,10 +51,9 @@ def fewest(
         deadline: On the clock of ``time.monotonic``.
         rng: Draws the starts.
     """
-    conditions = equations(target, qubits)
     if max_error < TIGHT or qubits < 2:
         return upward(target, qubits, max_error, deadline, rng)
-    return downward(target, qubits, max_error, deadline, rng, min(conditions, target.size))
+    return downward(target, qubits, max_error, deadline, rng, min(equations(target, qubits), target.size))
 
 
 def upward(
