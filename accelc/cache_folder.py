@@ -44,6 +44,24 @@ def content_key(settings: object, array: np.ndarray) -> str:
     return hashlib.sha256(head + b"\n" + np.ascontiguousarray(array, "<f8").tobytes()).hexdigest()
 
 
+def write_whole(path: Path, content: bytes) -> bool:
+    """Write a file under a temporary name and rename it: a reader sees all or nothing. False if it cannot be."""
+    name = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+        name = None
+    except OSError:
+        return False
+    finally:
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+    return True
+
+
 class DataFolder:
     """Files by key: written whole or not at all, the oldest removed above a limit. Who reads one checks what it says.
 
@@ -82,22 +100,11 @@ class DataFolder:
         path = self.path(key)
         if path is None or len(content) > _LARGEST_BYTES:
             return
-        name = None
-        try:
+        with contextlib.suppress(OSError):
             path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(name, path)
-            name = None
-        except OSError:
-            return
-        finally:
-            if name is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
-        self._evict()
+        if write_whole(path, content):
+            self._evict()
 
     def stats(self) -> tuple[int, int]:
         """Number of files and their bytes."""

@@ -11,12 +11,11 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelc.cache_folder import default_folder
+from accelc.cache_folder import default_folder, write_whole
 from accelc.errors import UsageError
 
 MAGIC = b"accelc object 1\n"
@@ -106,23 +105,7 @@ class ObjectCache:
 
     def put(self, key: str, code: bytes) -> bool:
         """Keep an object; False if the folder cannot be written (or is full)."""
-        try:
-            handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self.folder)
-        except OSError:
-            return False
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(MAGIC + hashlib.sha256(code).digest() + code)
-            os.replace(name, self._path(key))
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            return False
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
-        return True
+        return write_whole(self._path(key), MAGIC + hashlib.sha256(code).digest() + code)
 
     def _entries(self) -> list[tuple[float, int, str]]:
         """(time of last use, size, path) of all objects."""

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from kernel_text_harness import ENTRY
 
+from accelc import cache_folder
 from accelc.cache_folder import default_folder
 from accelc.errors import UsageError
-from accelc.targets.numba_cpu import compile_worker, kernel_store, object_cache
+from accelc.targets.numba_cpu import compile_worker, kernel_store
 from accelc.targets.numba_cpu.compile_kernel import KernelCompileError
 from accelc.targets.numba_cpu.isa import Isa
 from accelc.targets.numba_cpu.kernel_store import KernelStore
@@ -104,7 +105,7 @@ def test_place_that_cannot_be_written_serves_and_refuses(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(object_cache.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(cache_folder.tempfile, "mkstemp", refuse)
     monkeypatch.setattr(os, "utime", refuse)
     assert cache.get(KEY) == b"code"
     assert not cache.put("cd" * 32, b"more")
