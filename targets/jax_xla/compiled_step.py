@@ -36,14 +36,14 @@ class Settings:
         device: Where it runs.
         platform: ``cpu``, ``cuda``, ``rocm`` or ``tpu``.
         precision: Of products and convolutions.
-        compiler_options: What XLA is told.
+        threads: That a call takes on a CPU; None if nobody knows.
     """
 
     table: LoweringTable
     device: jax.Device
     platform: str
     precision: str
-    compiler_options: Mapping[str, Any] = field(default_factory=dict)
+    threads: int | None = None
 
 
 @dataclass
@@ -189,10 +189,9 @@ class CompiledStep:
 
     def _compile(self, key: Key, inputs: Sequence[Any], statics: Mapping[ir.Value, np.ndarray]) -> Entry:
         specs = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
-        options = dict(self.settings.compiler_options) or None
         lowered, weights, known = self._stored(specs, statics) or self._traced(specs, statics)
         try:
-            call = lowered.compile(options)
+            call = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
             raise UnsupportedError(
                 "XLA cannot compile the model", why=" ".join(str(error).split())[:400]
@@ -209,7 +208,7 @@ class CompiledStep:
         function, weights = self.function(statics), self.step.weights
         jaxpr = jax.jit(function).trace(*self.specs(inputs)).jaxpr
         if self.settings.platform == "cpu" and all(isinstance(n, int) for x in inputs for n in x.shape):
-            jaxpr = reordered(jaxpr, len(weights))
+            jaxpr = reordered(jaxpr, len(weights), one_thread=self.settings.threads == 1)
         return split(jaxpr, len(weights), weights), function.known
 
     def _traced(

@@ -27,6 +27,7 @@ EARLY: dict[str, Callable[..., Any]] = {
     "expand_dims": lambda x, *, dimensions, **_: np.expand_dims(x, dimensions),
     "mul": lambda a, b, **_: a * b,
     "neg": lambda x, **_: -x,
+    "pad": lambda x, value, *, padding_config: _padded(x, value, padding_config),
     "reshape": lambda x, *, new_sizes, **_: x.reshape(new_sizes),
     "rev": lambda x, *, dimensions, **_: np.flip(x, dimensions),
     "rsqrt": lambda x, **_: 1 / np.sqrt(x),
@@ -39,6 +40,8 @@ EARLY: dict[str, Callable[..., Any]] = {
 left to the function that reads them, which otherwise would take many arguments for one."""
 
 
+PADDED = 1.05
+"""Most that padding makes of a weight, for it to be done once."""
 _PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 
 
@@ -48,6 +51,11 @@ def _spread(x: np.ndarray, shape: Sequence[int], dims: Sequence[int]) -> np.ndar
     for axis, place in enumerate(dims):
         wide[place] = x.shape[axis]
     return np.broadcast_to(x.reshape(wide), shape)
+
+
+def _padded(x: np.ndarray, value: np.ndarray, config: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """``x`` with ``value`` before and after it; none between, none taken away (see ``_is_early``)."""
+    return np.pad(x, [(low, high) for low, high, _ in config], constant_values=value[()])
 
 
 Name = Hashable
@@ -186,6 +194,11 @@ def _is_early(eqn: Any, named: Mapping[core.Var, Name]) -> bool:
     read = [x for x in eqn.invars if not isinstance(x, core.Literal)]
     if not read or not all(x in named for x in read):
         return False
+    if eqn.primitive.name == "pad":
+        plain = all(
+            low >= 0 and high >= 0 and inner == 0 for low, high, inner in eqn.params["padding_config"]
+        )
+        return plain and _nbytes(eqn.outvars[0]) <= PADDED * _nbytes(eqn.invars[0])
     return sum(_nbytes(out) for out in eqn.outvars) <= sum(_nbytes(x) for x in read)
 
 

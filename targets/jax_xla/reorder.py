@@ -18,7 +18,8 @@ from jax import lax
 from jax.extend import core
 
 from accelc.targets.jax_xla.held import Held, Order, Spread, common_order, regrouped
-from accelc.targets.jax_xla.product_order import product
+from accelc.targets.jax_xla.product_order import Products
+from accelc.targets.jax_xla.siblings import siblings
 
 _NAMES = """
     abs add add_any and acos acosh asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp copy cos cosh
@@ -37,70 +38,102 @@ Rule = Callable[[Any, Sequence[Held]], "list[Held] | None"]
 """(equation, operands) -> results; None where the rule cannot do it."""
 
 
-def reordered(closed: core.ClosedJaxpr, weights: int) -> core.ClosedJaxpr:
+def reordered(closed: core.ClosedJaxpr, weights: int, *, one_thread: bool = True) -> core.ClosedJaxpr:
     """The same function of the same arguments, its first ``weights`` arguments being weights.
 
-    All shapes must be known.
+    Args:
+        closed: The function; all shapes must be known.
+        weights: How many of its arguments are weights.
+        one_thread: Whether it will run on one thread, where other products are fast than on several.
     """
+    products = Products(one_thread)
 
     def function(*arguments: Any) -> list[Any]:
         taken = [Held(array, fixed=i < weights) for i, array in enumerate(arguments)]
-        return [held.standard for held in _run(closed, taken)]
+        return [held.standard for held in _Walk(closed, taken, products).run()]
 
     avals: list[Any] = [var.aval for var in closed.jaxpr.invars]
     return jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in avals))
 
 
-def _run(closed: core.ClosedJaxpr, arguments: Sequence[Held]) -> list[Held]:
-    """Results of a function. Calls within it nest as deep as JAX's own library does, not as the model."""
-    jaxpr = closed.jaxpr
-    values: dict[Any, Held] = dict(zip(jaxpr.invars, arguments, strict=True))
-    values.update((var, Held(x)) for var, x in zip(jaxpr.constvars, closed.consts, strict=True))
+class _Walk:
+    """A function equation by equation. Calls within it nest as deep as JAX's own library does, not as the model."""
 
-    def read(atom: Any) -> Held:
+    def __init__(self, closed: core.ClosedJaxpr, arguments: Sequence[Held], products: Products) -> None:
+        self.jaxpr = closed.jaxpr
+        self.products = products
+        self.values: dict[Any, Held] = dict(zip(self.jaxpr.invars, arguments, strict=True))
+        self.values.update((var, Held(x)) for var, x in zip(self.jaxpr.constvars, closed.consts, strict=True))
+
+    def run(self) -> list[Held]:
+        """Results of the function."""
+        later = []
+        for eqn in self.jaxpr.eqns:  # weights first: products that are made as one read all of theirs
+            known = [atom for atom in eqn.invars if not isinstance(atom, core.Literal)]
+            if known and all(var in self.values and self.values[var].fixed for var in known):
+                self._put(eqn)
+            else:
+                later.append(eqn)
+        groups = siblings(later, self.values)
+        for eqn in later:
+            group = groups.get(eqn.outvars[0]) if eqn.outvars else None
+            if group is None or not self._put_together(group):
+                self._put(eqn)
+        return [self._read(atom) for atom in self.jaxpr.outvars]
+
+    def _read(self, atom: Any) -> Held:
         if isinstance(atom, core.Literal):
             aval: Any = atom.aval
             return Held(np.asarray(atom.val, aval.dtype), fixed=True)
-        return values[atom]
+        return self.values[atom]
 
-    for eqn in jaxpr.eqns:
-        operands = [read(atom) for atom in eqn.invars]
+    def _put(self, eqn: Any) -> None:
+        """Results of an equation put into ``values``."""
+        operands = [self._read(atom) for atom in eqn.invars]
         name = eqn.primitive.name
         if name in INLINED:
-            called = eqn.params[INLINED[name]]
-            results = _run(called, operands)
+            results = _Walk(eqn.params[INLINED[name]], operands, self.products).run()
         else:
-            results = _one(jaxpr, eqn, operands)
-        values.update(zip(eqn.outvars, results, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+            results = self._one(eqn, operands)
+        self.values.update(zip(eqn.outvars, results, strict=True))
 
+    def _put_together(self, group: Sequence[Any]) -> bool:
+        """Results of products of one value put into ``values``; False if they cannot be made as one."""
+        if group[0].outvars[0] in self.values:
+            return True
+        x, weights = self._read(group[0].invars[0]), [self._read(eqn.invars[1]) for eqn in group]
+        found = self.products.together(group, x, weights)
+        if found is not None:
+            self.values.update((eqn.outvars[0], held) for eqn, held in zip(group, found, strict=True))
+        return found is not None
 
-def _one(jaxpr: core.Jaxpr, eqn: Any, operands: Sequence[Held]) -> list[Held]:
-    name = eqn.primitive.name
-    rule: Rule | None = RULES.get(name)
-    if name in ELEMENTWISE:
-        rule = _elementwise
-    elif name in REDUCTIONS:
-        rule = _reduction
-    found = None if rule is None else rule(eqn, operands)
-    if found is None:
-        found = [Held(array) for array in _as_written(jaxpr, eqn, operands)]
-    fixed = bool(operands) and all(held.fixed for held in operands)
-    for held in found:
-        held.fixed = fixed
-    return found
+    def _one(self, eqn: Any, operands: Sequence[Held]) -> list[Held]:
+        name = eqn.primitive.name
+        rule: Rule | None = RULES.get(name)
+        if name in ELEMENTWISE:
+            rule = _elementwise
+        elif name in REDUCTIONS:
+            rule = _reduction
+        elif name == "dot_general":
+            rule = self.products.alone
+        found = None if rule is None else rule(eqn, operands)
+        if found is None:
+            found = [Held(array) for array in self._as_written(eqn, operands)]
+        fixed = bool(operands) and all(held.fixed for held in operands)
+        for held in found:
+            held.fixed = fixed
+        return found
 
-
-def _as_written(jaxpr: core.Jaxpr, eqn: Any, operands: Sequence[Held]) -> Sequence[Any]:
-    """Results of an equation of ``jaxpr`` on arrays in their standard order."""
-    given = {
-        atom: held.standard
-        for atom, held in zip(eqn.invars, operands, strict=True)
-        if not isinstance(atom, core.Literal)
-    }
-    outputs = list(eqn.outvars)
-    alone = jaxpr.replace(constvars=[], invars=list(given), outvars=outputs, eqns=[eqn])
-    return list(core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given.values()))
+    def _as_written(self, eqn: Any, operands: Sequence[Held]) -> Sequence[Any]:
+        """Results of an equation on arrays in their standard order."""
+        given = {
+            atom: held.standard
+            for atom, held in zip(eqn.invars, operands, strict=True)
+            if not isinstance(atom, core.Literal)
+        }
+        outputs = list(eqn.outvars)
+        alone = self.jaxpr.replace(constvars=[], invars=list(given), outvars=outputs, eqns=[eqn])
+        return list(core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given.values()))
 
 
 def _bound(eqn: Any, *arrays: Any, **changed: Any) -> Any:
@@ -185,7 +218,6 @@ def _concatenate(eqn: Any, operands: Sequence[Held]) -> list[Held] | None:
 RULES: dict[str, Rule] = {
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
-    "dot_general": product,
     "expand_dims": _reshape,
     "reshape": _reshape,
     "slice": _slice,

@@ -76,7 +76,7 @@ class Xla(Target):
         from accelc.targets.jax_xla.tables import table
 
         platform = runtime.platform_of(device)
-        return Settings(table(), device, platform, options.precision)
+        return Settings(table(), device, platform, options.precision, runtime.threads_held())
 
     def ops(self) -> Sequence[Support]:
         """Ops with a lowering, those of control flow included."""

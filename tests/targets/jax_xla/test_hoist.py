@@ -117,3 +117,22 @@ def test_one_number_spread_to_a_factor_is_a_matrix_of_its_own() -> None:
         assert [shape.shape for shape in parts.shapes()] == [(512, 1000)]
         (y,) = jax.jit(parts.main)(parts.prepare(weights), x)
         np.testing.assert_allclose(y, np.full(1000, 0.5 * x.sum(dtype=np.float64) + 2), rtol=1e-5)
+
+
+def test_a_weight_is_padded_once_where_little_is_added() -> None:
+    def function(weights: Any, x: Any) -> list[Any]:
+        (w,) = weights
+        added = [
+            ((0, 0, 0), (0, 1, 0)),
+            ((1, 0, 0), (0, 0, 0)),
+            ((0, 30, 0), (0, 0, 0)),
+            ((-1, 0, 0), (0, 0, 0)),
+        ]
+        return [jax.lax.pad(w, np.float32(2), config) * x for config in added]
+
+    w, x = np.arange(1200, dtype=np.float32).reshape(30, 40), np.float32(2)
+    parts = cut(function, [w], x)
+    prepared = parts.prepared(lambda i: jnp.asarray(w), lambda i: w, jnp.asarray, {})
+    assert sorted(shape.shape for shape in parts.shapes()) == [(30, 40), (30, 41), (31, 40)]
+    for y, expected in zip(parts.main(prepared, x), function([w], x), strict=True):
+        np.testing.assert_array_equal(y, expected)

@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.extend import core
 
-from accelc.targets.jax_xla.product_order import FEW_ROWS, MANY_COLUMNS, SOME_ROWS
+from accelc.targets.jax_xla.product_order import (
+    FEW_ROWS,
+    LONG_SUMS,
+    MANY_COLUMNS,
+    PAGES,
+    SOME_ROWS,
+    VECTOR,
+    WIDE,
+)
 from accelc.targets.jax_xla.reorder import reordered
 
 RNG = np.random.default_rng(3)
@@ -52,15 +60,21 @@ def products(closed: core.ClosedJaxpr) -> list[tuple[int, ...]]:
     return [eqn.outvars[0].aval.shape for eqn in closed.jaxpr.eqns if eqn.primitive.name == "dot_general"]
 
 
+def numbers(closed: core.ClosedJaxpr) -> list[Any]:
+    """Axes that products sum over."""
+    found = (eqn for eqn in closed.jaxpr.eqns if eqn.primitive.name == "dot_general")
+    return [eqn.params["dimension_numbers"][0] for eqn in found]
+
+
 def test_weights_are_the_left_operand_where_rows_are_few() -> None:
     def two(weights: Any, x: Any) -> Any:
         first, second = weights
         return jnp.tanh(x @ first) @ second
 
     found = check(two, [drawn(96, 128), drawn(128, 64)], drawn(1, 32, 96))
-    assert products(found) == [(128, 1, 32), (64, 1, 32)]
-    # two weights, the input and the result; nothing between the products
-    assert names(found)["transpose"] == 4
+    assert products(found) == [(128, 32), (64, 32)]
+    # two weights and the result; nothing between the products
+    assert names(found)["transpose"] == 3
 
 
 @pytest.mark.parametrize(("rows", "columns", "first"), [
@@ -76,16 +90,52 @@ def test_a_vocabulary_stays_on_the_right() -> None:
     assert products(found) == [(4, MANY_COLUMNS)]
 
 
-@pytest.mark.parametrize(("columns", "eigen"), [(MANY_COLUMNS + 1, True), (MANY_COLUMNS, False)])
-def test_a_vocabulary_takes_features_as_they_come(columns: int, eigen: bool) -> None:
-    def logits(weights: Any, x: Any) -> Any:
-        first, vocabulary = weights
-        return jnp.tanh(x @ first) @ vocabulary
+def after_features(weights: Any, x: Any) -> Any:
+    """A product whose left operand comes with its features first, from a product before it."""
+    first, second = weights
+    return jnp.tanh(x @ first) @ second
 
-    found = check(logits, [drawn(64, 64) / 8, drawn(64, columns)], drawn(1, 4, 64))
-    last = [eqn for eqn in found.jaxpr.eqns if eqn.primitive.name == "dot_general"][-1]
-    assert last.outvars[0].aval.shape == (1, 4, columns)
-    assert last.params["dimension_numbers"][0] == (((0,), (0,)) if eigen else ((2,), (1,)))
+
+@pytest.mark.parametrize(("columns", "made"), [
+    (WIDE, WIDE + VECTOR), (WIDE + 1, WIDE + VECTOR), (WIDE + VECTOR, WIDE + VECTOR), (9 * PAGES, 9 * PAGES + VECTOR),
+    (MANY_COLUMNS, MANY_COLUMNS + VECTOR), (MANY_COLUMNS + 1, MANY_COLUMNS + 1),
+])  # fmt: skip
+def test_wide_products_take_features_as_they_come(columns: int, made: int) -> None:
+    weights = [drawn(64, LONG_SUMS) / 8, drawn(LONG_SUMS, columns) / 20]
+    found = check(after_features, weights, drawn(1, 4, 64))
+    assert products(found) == [(LONG_SUMS, 4), (4, made)]
+    assert numbers(found)[-1] == ((0,), (0,))
+
+
+def test_wide_products_of_many_rows_have_their_features_moved() -> None:
+    found = check(lambda w, x: x @ w[0], [drawn(LONG_SUMS, WIDE) / 20], drawn(FEW_ROWS + 1, LONG_SUMS))
+    assert products(found) == [(FEW_ROWS + 1, WIDE + VECTOR)]
+    assert numbers(found) == [((0,), (0,))]
+
+
+def test_several_threads_leave_wide_products_to_the_library_that_divides_them_better() -> None:
+    weights = [drawn(64, LONG_SUMS) / 8, drawn(LONG_SUMS, WIDE) / 20]
+    traced = jax.jit(after_features).trace(weights, drawn(1, 4, 64)).jaxpr
+    assert products(reordered(traced, 2, one_thread=False)) == [(LONG_SUMS, 4), (WIDE, 4)]
+
+
+@pytest.mark.parametrize("rows", [4, FEW_ROWS + 1])
+def test_products_of_one_value_with_several_weights_are_made_as_one(rows: int) -> None:
+    def several(weights: Any, x: Any) -> Any:
+        a, b, c = weights
+        y = jnp.sin(x)
+        other_axis = lax.dot_general(y, b, (((1,), (1,)), ((), ())), preferred_element_type=y.dtype)
+        return y @ a, other_axis, jnp.tanh(y @ c.T), y.sum(), x @ a
+
+    found = check(several, [drawn(64, 96), drawn(32, 64), drawn(80, 64)], drawn(rows, 64))
+    assert sorted(n for shape in products(found) for n in shape if n != rows) == [96, 96 + 32 + 80]
+
+
+def test_products_with_new_values_are_not_made_as_one() -> None:
+    def several(weights: Any, x: Any) -> Any:
+        return x @ weights[0], x @ jnp.sin(x.T), x @ (weights[0] * x.sum())
+
+    assert len(products(check(several, [drawn(64, 96)], drawn(8, 64)))) == 3
 
 
 def attention(weights: Any, x: Any) -> Any:
@@ -104,13 +154,13 @@ def attention(weights: Any, x: Any) -> Any:
 
 def test_a_transformer_layer_moves_the_keys_alone() -> None:
     found = check(attention, [drawn(64, 192) / 8, drawn(64, 64), drawn(64)], drawn(1, 24, 64))
-    assert products(found) == [(192, 1, 24), (4, 24, 24), (4, 16, 24), (64, 1, 24)]
+    assert products(found) == [(192, 24), (4, 24, 24), (4, 16, 24), (64, 24)]
     moved = [
         eqn.invars[0].aval.shape
         for eqn in found.jaxpr.eqns
         if eqn.primitive.name == "transpose" and eqn.invars[0].aval.size == 24 * 64
     ]
-    assert sorted(moved) == [(1, 24, 64), (1, 24, 64), (4, 16, 24), (64, 1, 24)]
+    assert sorted(moved) == [(1, 24, 64), (4, 16, 24), (64, 1, 24)]
 
 
 OPS: dict[str, Callable[[Any], Any]] = {
@@ -121,7 +171,7 @@ OPS: dict[str, Callable[[Any], Any]] = {
     "expand": lambda y: jnp.broadcast_to(y[:, None], (3, *y.shape[:1], *y.shape))[0],
     "gather": lambda y: y[:, jnp.asarray([2, 0, 1]), :],
     "loop": lambda y: lax.fori_loop(0, 3, lambda i, v: v * 0.5 + i, y),
-    "max": lambda y: y.max((0, 2)),
+    "max": lambda y: y.max((0, 2), initial=-9),
     "none": lambda y: y[:, :0].sum(1),
     "pad": lambda y: jnp.pad(y, ((0, 0), (1, 2), (0, 3))),
     "parts": lambda y: y[:, 1::2, 5:9],
