@@ -76,6 +76,8 @@ class _Walk:
                 later.append(eqn)
         groups = siblings(later, self.values)
         for eqn in later:
+            if eqn.outvars and eqn.outvars[0] in self.values:
+                continue  # made with a product before it
             group = groups.get(eqn.outvars[0]) if eqn.outvars else None
             if group is None or not self._put_together(group):
                 self._put(eqn)
@@ -99,8 +101,6 @@ class _Walk:
 
     def _put_together(self, group: Sequence[Any]) -> bool:
         """Results of products of one value put into ``values``; False if they cannot be made as one."""
-        if group[0].outvars[0] in self.values:
-            return True
         x, weights = self._read(group[0].invars[0]), [self._read(eqn.invars[1]) for eqn in group]
         found = self.products.together(group, x, weights)
         if found is not None:

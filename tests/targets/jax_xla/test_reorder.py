@@ -131,6 +131,14 @@ def test_products_of_one_value_with_several_weights_are_made_as_one(rows: int) -
     assert sorted(n for shape in products(found) for n in shape if n != rows) == [96, 96 + 32 + 80]
 
 
+def test_products_of_a_repeated_value_stay_apart() -> None:
+    def several(weights: Any, x: Any) -> Any:
+        y = jnp.broadcast_to(x, (5, 64))
+        return y @ weights[0], y @ weights[1]
+
+    assert len(products(check(several, [drawn(64, 96), drawn(64, 80)], drawn(64)))) == 2
+
+
 def test_products_with_new_values_are_not_made_as_one() -> None:
     def several(weights: Any, x: Any) -> Any:
         return x @ weights[0], x @ jnp.sin(x.T), x @ (weights[0] * x.sum())
