@@ -56,6 +56,8 @@ def convolve(
         last = image.transpose(0, *range(2, rank + 2), 1)
         if input_steps is None and is_pointwise(shape, group):
             result = pointwise(ctx, last, weights, shape)
+        elif input_steps is None and ctx.platform == "cpu" and is_tiled(x, shape, group):
+            result = tiled(ctx, image, weights, shape)
         elif input_steps is None and ctx.platform == "cpu" and is_depthwise(x, w, shape, group):
             result = depthwise(last, weights, shape)
         else:
@@ -100,6 +102,31 @@ def pointwise(ctx: Ctx, x: jax.Array, w: jax.Array, shape: Windows) -> jax.Array
     taken = next(taps(x, shape, 0))[1]
     matrix = w.reshape(w.shape[:2]).T
     return jnp.matmul(taken, matrix, **precision.settings(ctx, x.dtype))
+
+
+def is_tiled(x: jax.Array, shape: Windows, group: int) -> bool:
+    """Whether windows lie side by side, as where a transformer cuts an image into patches; of known extents."""
+    bare = all(isinstance(n, int) and n == 0 for n in (*shape.low, *shape.high))
+    known = all(isinstance(n, int) for n in (*x.shape, *shape.out))
+    beside = tuple(shape.kernel) == tuple(shape.strides) and all(n == 1 for n in shape.dilations)
+    return group == 1 and bare and known and beside
+
+
+def tiled(ctx: Ctx, x: jax.Array, w: jax.Array, shape: Windows) -> jax.Array:
+    """A convolution of x [N, C, spatial...] whose windows lie side by side: a product of their pixels, [N, out..., M].
+
+    Pixels change places once, in runs of a window's last axis.
+    """
+    rank = len(shape.kernel)
+    covered = [n * k for n, k in zip(shape.out, shape.kernel, strict=True)]
+    whole = lax.slice(x, (0,) * x.ndim, (*x.shape[:2], *covered))
+    apart = [n for pair in zip(shape.out, shape.kernel, strict=True) for n in pair]
+    outs, inners = range(2, 2 + 2 * rank, 2), range(3, 3 + 2 * rank, 2)
+    windows = whole.reshape(*x.shape[:2], *apart).transpose(0, *outs, 1, *inners)
+    matrix = w.reshape(w.shape[0], -1).T
+    rows = lax.optimization_barrier(windows.reshape(math.prod((x.shape[0], *shape.out)), matrix.shape[0]))
+    result = jnp.matmul(rows, matrix, **precision.settings(ctx, x.dtype))
+    return result.reshape(x.shape[0], *shape.out, w.shape[0])
 
 
 def is_depthwise(x: jax.Array, w: jax.Array, shape: Windows, group: int) -> bool:

@@ -9,7 +9,13 @@ import pytest
 
 pytest.importorskip("jax", reason="the xla target needs JAX (accelc[jax])")
 
+import jax
+import onnx_ir as ir
 from lowering_harness import case, check, lowered, onnxruntime_says
+
+from accelc.targets.jax_xla.context import Ctx
+from accelc.targets.jax_xla.convolution import convolve
+from accelc.targets.jax_xla.windows import windows
 
 RNG = np.random.default_rng(1)
 
@@ -67,6 +73,28 @@ def test_forms(form: str) -> None:
         attrs["pads"] = [before, before, after, after]
         cases.append(case("Conv", x, w, **attrs, expected=[expected], rtol=1e-4, atol=1e-5))
     check(*cases)
+
+
+@pytest.mark.parametrize(("image", "kernel"), [
+    ((2, 3, 9, 8), (4, 2)), ((1, 2, 11), (3,)), ((1, 2, 5, 4, 7), (2, 4, 3)), ((0, 3, 4, 4), (2, 2)),
+    ((1, 1, 3, 3), (3, 3)),
+])  # fmt: skip
+def test_windows_side_by_side_are_a_product(image: tuple[int, ...], kernel: tuple[int, ...]) -> None:
+    x, w, b = normal(*image), normal(5, image[1], *kernel), normal(5)
+    options = {"strides": list(kernel), "rtol": 1e-4, "atol": 1e-5}
+    check(case("Conv", x, w, b, **options), case("Conv", x, w, **options))
+
+
+def test_windows_side_by_side_have_a_gradient() -> None:
+    x, w = normal(1, 2, 4, 6), normal(3, 2, 2, 3)
+    shape = windows(x.shape[2:], w.shape[2:], strides=(2, 3))
+
+    def total(platform: str, x: Any, w: Any) -> Any:
+        ctx = Ctx(ir.node("Conv", []), 22, platform=platform)
+        return jax.numpy.sin(convolve(ctx, x, w, shape)).sum()
+
+    for ours, theirs in zip(*(jax.grad(total, (1, 2))(each, x, w) for each in ("cpu", "cuda")), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_channels_last_on_accelerators_is_the_same() -> None:
