@@ -32,13 +32,14 @@ SOME_ROWS = 256
 LEAST_EXTENT = 64
 """Rows and columns of weights from which on it matters."""
 MANY_COLUMNS = 8192
-"""Columns from which on weights stay on the right: turning the result costs more than packing them."""
+"""Columns from which on weights stay on the right, unless rows are very few: turning the result costs more than
+packing them."""
 WIDE = 2048
 """Columns from which on features that come first, which XLA gives to Eigen, take 0.9 of the time."""
 LONG_SUMS = 512
 """Features from which on they do."""
-EIGEN_ROWS = 512
-"""Rows up to which it is worth moving features to the front for that, where there are not few."""
+EIGEN_ROWS = range(32, 512)
+"""Rows for which they do, and beyond ``FEW_ROWS`` also if features have to be moved to the front."""
 VECTOR = 16
 """Columns, of a cache line: rows of weights that begin in the middle of one take Eigen 1.07 of the time."""
 PAGES = 256
@@ -97,20 +98,23 @@ class Products:
         rows, (features, columns) = math.prod(extents), w.shape
         large = min(features, columns) >= LEAST_EXTENT
         few = rows <= FEW_ROWS
-        wide = columns >= WIDE and features >= LONG_SUMS and rows <= EIGEN_ROWS
+        wide = columns >= WIDE and features >= LONG_SUMS and rows in EIGEN_ROWS
+        right = columns >= MANY_COLUMNS and (rows == 1 or rows in EIGEN_ROWS)
 
         if self.one_thread and wide and (not few or x.follows(k_first)):
             x_first = lax.reshape(_as_left(x, k_first), (features, rows))
             return Held(lax.reshape(_from_features(eqn, x_first, w), (*extents, columns)))
-        if large and few and columns < MANY_COLUMNS:
+        if large and few and not right:
             w_rows = lax.transpose(w, (1, 0))
             if x.follows(rows_first):
                 array = _dot(eqn, w_rows, lax.reshape(x.within(rows_first), (rows, features)), (1,), (1,))
             else:
                 array = _dot(eqn, w_rows, lax.reshape(x.within(k_first), (features, rows)), (1,), (0,))
+            if columns >= MANY_COLUMNS:  # XLA would turn the product instead, to three times as long
+                array = lax.optimization_barrier(array)
             return Held(lax.reshape(array, (columns, *extents)), (len(others), *range(len(others))))
         x_rows = lax.reshape(_as_left(x, rows_first), (rows, features))
-        if columns >= MANY_COLUMNS or (large and rows <= SOME_ROWS):
+        if rows > 1 and (columns >= MANY_COLUMNS or (large and rows <= SOME_ROWS)):
             array = _dot(eqn, x_rows, lax.transpose(w, (1, 0)), (1,), (1,))
         else:
             array = _dot(eqn, x_rows, w, (1,), (0,))

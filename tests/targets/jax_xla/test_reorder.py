@@ -85,9 +85,15 @@ def test_rows_decide_which_operand_is_the_left_one(rows: int, columns: int, firs
     assert products(found) == [(columns, rows) if first else (rows, columns)]
 
 
-def test_a_vocabulary_stays_on_the_right() -> None:
-    found = again(lambda w, x: x @ w[0], [np.zeros((64, MANY_COLUMNS), np.float32)], drawn(4, 64))
-    assert products(found) == [(4, MANY_COLUMNS)]
+@pytest.mark.parametrize(("rows", "made", "axes"), [
+    (1, (1, MANY_COLUMNS), ((1,), (0,))), (2, (MANY_COLUMNS, 2), ((1,), (1,))), (40, (40, MANY_COLUMNS), ((1,), (1,))),
+])  # fmt: skip
+def test_a_vocabulary_is_on_the_left_where_rows_are_very_few(
+    rows: int, made: tuple[int, ...], axes: Any
+) -> None:
+    found = check(lambda w, x: x @ w[0], [drawn(64, MANY_COLUMNS)], drawn(rows, 64))
+    assert products(found) == [made]
+    assert numbers(found) == [axes]
 
 
 def after_features(weights: Any, x: Any) -> Any:
@@ -102,8 +108,8 @@ def after_features(weights: Any, x: Any) -> Any:
 ])  # fmt: skip
 def test_wide_products_take_features_as_they_come(columns: int, made: int) -> None:
     weights = [drawn(64, LONG_SUMS) / 8, drawn(LONG_SUMS, columns) / 20]
-    found = check(after_features, weights, drawn(1, 4, 64))
-    assert products(found) == [(LONG_SUMS, 4), (4, made)]
+    found = check(after_features, weights, drawn(1, 32, 64))
+    assert products(found) == [(LONG_SUMS, 32), (32, made)]
     assert numbers(found)[-1] == ((0,), (0,))
 
 
@@ -115,8 +121,8 @@ def test_wide_products_of_many_rows_have_their_features_moved() -> None:
 
 def test_several_threads_leave_wide_products_to_the_library_that_divides_them_better() -> None:
     weights = [drawn(64, LONG_SUMS) / 8, drawn(LONG_SUMS, WIDE) / 20]
-    traced = jax.jit(after_features).trace(weights, drawn(1, 4, 64)).jaxpr
-    assert products(reordered(traced, 2, one_thread=False)) == [(LONG_SUMS, 4), (WIDE, 4)]
+    traced = jax.jit(after_features).trace(weights, drawn(1, 32, 64)).jaxpr
+    assert products(reordered(traced, 2, one_thread=False)) == [(LONG_SUMS, 32), (WIDE, 32)]
 
 
 @pytest.mark.parametrize("rows", [4, FEW_ROWS + 1])
