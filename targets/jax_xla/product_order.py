@@ -51,7 +51,8 @@ class Products:
     """Products of two values, the results in the order in which they come cheapest.
 
     Args:
-        one_thread: Whether they run on one thread. Eigen divides its work worse than YNNPACK.
+        one_thread: Whether they run on one thread. Eigen divides its work worse than YNNPACK, and it is slower for
+            other dtypes than float32.
     """
 
     one_thread: bool = True
@@ -98,7 +99,7 @@ class Products:
         rows, (features, columns) = math.prod(extents), w.shape
         large = min(features, columns) >= LEAST_EXTENT
         few = rows <= FEW_ROWS
-        wide = columns >= WIDE and features >= LONG_SUMS and rows in EIGEN_ROWS
+        wide = columns >= WIDE and features >= LONG_SUMS and rows in EIGEN_ROWS and w.dtype == jnp.float32
         right = columns >= MANY_COLUMNS and (rows == 1 or rows in EIGEN_ROWS)
 
         if self.one_thread and wide and (not few or x.follows(k_first)):
