@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,19 @@ def content_key(settings: object, array: np.ndarray) -> str:
 
     head = json.dumps(settings, sort_keys=True).encode()
     return hashlib.sha256(head + b"\n" + np.ascontiguousarray(array, "<f8").tobytes()).hexdigest()
+
+
+def remove_oldest(entries: Iterable[tuple[float, int, str]], wanted_bytes: float) -> int:
+    """Remove files (time, size, path), the oldest first, until ``wanted_bytes`` are free; the number removed."""
+    removed = 0
+    for _, size, path in sorted(entries):
+        if wanted_bytes <= 0:
+            break
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            wanted_bytes -= size
+            removed += 1
+    return removed
 
 
 def write_whole(path: Path, content: bytes) -> bool:
@@ -113,23 +127,11 @@ class DataFolder:
 
     def clear(self) -> int:
         """Remove all files; the number removed."""
-        return self._remove(float("inf"))
+        return remove_oldest(self._entries(), float("inf"))
 
     def _evict(self) -> None:
-        excess = self.stats()[1] - self.limit_bytes
-        if excess > 0:
-            self._remove(excess)
-
-    def _remove(self, wanted_bytes: float) -> int:
-        removed = 0
-        for _, size, path in sorted(self._entries()):
-            if wanted_bytes <= 0:
-                break
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-                wanted_bytes -= size
-                removed += 1
-        return removed
+        entries = self._entries()
+        remove_oldest(entries, sum(size for _, size, _ in entries) - self.limit_bytes)
 
     def _entries(self) -> list[tuple[float, int, str]]:
         """(time of writing, size, path) of all files, temporary ones left out."""

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelc.cache_folder import default_folder, write_whole
+from accelc.cache_folder import default_folder, remove_oldest, write_whole
 from accelc.errors import UsageError
 
 MAGIC = b"accelc object 1\n"
@@ -122,18 +122,7 @@ class ObjectCache:
         """Remove the least recently used objects until the limit holds; the number removed."""
         self._remove_leftovers()
         entries = self._entries()
-        excess = sum(size for _, size, _ in entries) - self.limit_bytes
-        if excess <= 0:
-            return 0
-        removed = 0
-        for _, size, path in sorted(entries):
-            if excess <= 0:
-                break
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-                excess -= size
-                removed += 1
-        return removed
+        return remove_oldest(entries, sum(size for _, size, _ in entries) - self.limit_bytes)
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files of writers that died."""
@@ -147,12 +136,7 @@ class ObjectCache:
 
     def clear(self) -> int:
         """Remove all objects; the number removed."""
-        removed = 0
-        for _, _, path in self._entries():
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-                removed += 1
-        return removed
+        return remove_oldest(self._entries(), float("inf"))
 
     def stats(self) -> CacheStats:
         """What is in the folder now."""
