@@ -91,10 +91,14 @@ def general(
     )
 
 
+def _is_bare(shape: Windows) -> bool:
+    """Whether an image has no pads."""
+    return all(isinstance(n, int) and n == 0 for n in (*shape.low, *shape.high))
+
+
 def is_pointwise(shape: Windows, group: int) -> bool:
     """Whether every output pixel is a product of one input pixel: a 1x1 kernel without pads."""
-    bare = all(isinstance(n, int) and n == 0 for n in (*shape.low, *shape.high))
-    return group == 1 and bare and math.prod(shape.kernel) == 1
+    return group == 1 and _is_bare(shape) and math.prod(shape.kernel) == 1
 
 
 def pointwise(ctx: Ctx, x: jax.Array, w: jax.Array, shape: Windows) -> jax.Array:
@@ -106,10 +110,9 @@ def pointwise(ctx: Ctx, x: jax.Array, w: jax.Array, shape: Windows) -> jax.Array
 
 def is_tiled(x: jax.Array, shape: Windows, group: int) -> bool:
     """Whether windows lie side by side, as where a transformer cuts an image into patches; of known extents."""
-    bare = all(isinstance(n, int) and n == 0 for n in (*shape.low, *shape.high))
     known = all(isinstance(n, int) for n in (*x.shape, *shape.out))
     beside = tuple(shape.kernel) == tuple(shape.strides) and all(n == 1 for n in shape.dilations)
-    return group == 1 and bare and known and beside
+    return group == 1 and _is_bare(shape) and known and beside
 
 
 def tiled(ctx: Ctx, x: jax.Array, w: jax.Array, shape: Windows) -> jax.Array:

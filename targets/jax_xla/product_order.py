@@ -46,6 +46,18 @@ PAGES = 256
 """Columns by multiples of which rows of weights share sets of the cache, where Eigen takes 1.1 to 2 of the time."""
 
 
+def is_weighted(eqn: Any, right: Held) -> bool:
+    """Whether ``dot_general`` multiplies, in floating point, with a matrix of weights."""
+    (left_k, _), (left_batch, _) = eqn.params["dimension_numbers"]
+    return right.fixed and len(right.shape) == 2 and len(left_k) == 1 and not left_batch and _is_floating(eqn)
+
+
+def _is_floating(eqn: Any) -> bool:
+    """Whether there is anything to multiply, in floating point."""
+    shapes = [x.aval.shape for x in eqn.invars]
+    return 0 not in (*shapes[0], *shapes[1]) and jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating)
+
+
 @dataclass(frozen=True)
 class Products:
     """Products of two values, the results in the order in which they come cheapest.
@@ -61,11 +73,9 @@ class Products:
         """``dot_general``; None where it is as good as it is written."""
         (left_k, right_k), (left_batch, right_batch) = eqn.params["dimension_numbers"]
         left, right = operands
-        if left.native is None or right.native is None or 0 in (*left.shape, *right.shape):
+        if left.native is None or right.native is None or not _is_floating(eqn):
             return None
-        if not jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
-            return None
-        if right.fixed and not left.fixed and len(right.shape) == 2 and len(left_k) == 1 and not left_batch:
+        if not left.fixed and is_weighted(eqn, right):
             columns = 1 - right_k[0]
             return [self._weighted(eqn, left, left_k[0], right.within((right_k[0], columns)))]
         if len(left_k) != 1:

@@ -76,9 +76,10 @@ class _Walk:
                 later.append(eqn)
         groups = siblings(later, self.values)
         for eqn in later:
-            if eqn.outvars and eqn.outvars[0] in self.values:
+            result: Any = eqn.outvars[0] if eqn.outvars else None
+            if result in self.values:
                 continue  # made with a product before it
-            group = groups.get(eqn.outvars[0]) if eqn.outvars else None
+            group = groups.get(result)
             if group is None or not self._put_together(group):
                 self._put(eqn)
         return [self._read(atom) for atom in self.jaxpr.outvars]

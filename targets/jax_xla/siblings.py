@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 from jax.extend import core
 
 from accelc.targets.jax_xla.held import Held
+from accelc.targets.jax_xla.product_order import is_weighted
 
 
 def siblings(eqns: Sequence[Any], values: Mapping[Any, Held]) -> dict[core.Var, list[Any]]:
     """Groups of two and more products that differ in their weights alone.
 
     Args:
-        eqns: Equations in order.
+        eqns: Equations in order, none of them on weights alone.
         values: What is known of their operands before the first of them: weights and what is made of weights.
 
     Returns:
@@ -26,22 +26,11 @@ def siblings(eqns: Sequence[Any], values: Mapping[Any, Held]) -> dict[core.Var, 
     """
     groups: dict[Hashable, list[Any]] = {}
     for eqn in eqns:
-        if eqn.primitive.name == "dot_general" and _is_weighted(eqn, values):
-            x, w = eqn.invars
+        if eqn.primitive.name != "dot_general":
+            continue
+        x, w = eqn.invars
+        if not isinstance(w, core.Literal) and w in values and is_weighted(eqn, values[w]):
             (left_k, _), _ = eqn.params["dimension_numbers"]
             others = {name: value for name, value in eqn.params.items() if name != "dimension_numbers"}
             groups.setdefault((x, tuple(left_k), w.aval.dtype, str(others)), []).append(eqn)
     return {eqn.outvars[0]: group for group in groups.values() if len(group) > 1 for eqn in group}
-
-
-def _is_weighted(eqn: Any, values: Mapping[Any, Held]) -> bool:
-    """Whether an equation multiplies a value with a matrix of weights."""
-    x, w = eqn.invars
-    (left_k, _), (left_batch, _) = eqn.params["dimension_numbers"]
-    if isinstance(x, core.Literal) or isinstance(w, core.Literal) or w not in values:
-        return False
-    if x in values and values[x].fixed:
-        return False
-    matrix = len(w.aval.shape) == 2 and values[w].fixed and 0 not in (*x.aval.shape, *w.aval.shape)
-    floating = jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating)
-    return bool(matrix and floating and len(left_k) == 1 and not left_batch)
